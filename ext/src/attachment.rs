@@ -182,14 +182,19 @@ impl Attachment {
         now.wrapping_sub(self.looked_ns) >= LOOK_EVERY_NS
     }
 
-    /// Makes sure that a living server is attached.
+    /// Makes sure that a living server is attached; if there is none, the outcome says what waits for it.
     fn ensure_attached(&mut self) -> Result<(), Outcome> {
+        self.look().map_err(|outcome| self.with_unread(outcome))
+    }
+
+    /// Looks whether the server is still there, and attaches to its successor if not.
+    fn look(&mut self) -> Result<(), Outcome> {
         self.looked_ns = coarse_ns();
         if self.link.as_ref().is_some_and(|link| !link.is_gone()) {
             return Ok(());
         }
         self.link = None;
-        self.attach().map_err(|outcome| self.with_unread(outcome))
+        self.attach()
     }
 
     fn attach(&mut self) -> Result<(), Outcome> {
@@ -278,7 +283,7 @@ impl Attachment {
         }
         let link = self.link.as_ref();
         if self.transport.as_mut().is_some_and(|transport| !transport.is_drained(link)) {
-            let _ = self.ensure_attached();
+            let _ = self.look();
         }
     }
 
@@ -302,7 +307,7 @@ impl Attachment {
             if Instant::now() >= deadline {
                 return Some(self.left_over(outcome.err()));
             }
-            outcome = self.ensure_attached();
+            outcome = self.look();
             std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
             pause = (pause * 2).min(PAUSE_MAX);
         }

@@ -13,7 +13,7 @@ use crate::attachment::{self, Attachment};
 use crate::link::Identity;
 use crate::options::Options;
 use crate::outcome::Outcome;
-use crate::zend::{Channels, ChannelsArgument, OptionsArgument, StringArgument};
+use crate::zend::{Channels, ChannelsArgument, NullableStringArgument, OptionsArgument, StringArgument};
 
 /// The local Fanfare server, as PHP sees it. See `stubs/fanfare.stub.php`.
 #[php_class]
@@ -60,15 +60,12 @@ impl Sidecar {
         channels: ChannelsArgument<'_>,
         event: StringArgument<'_>,
         data: StringArgument<'_>,
-        except: Option<StringArgument<'_>>,
+        except: NullableStringArgument<'_>,
     ) -> PhpResult<()> {
         let channels = channels.names()?;
         let event = event.bytes("broadcast", 2, "event")?;
         let data = data.bytes("broadcast", 3, "data")?;
-        let except = match &except {
-            Some(except) => Some(except.bytes("broadcast", 4, "except")?),
-            None => None,
-        };
+        let except = except.bytes("broadcast", 4, "except")?;
         check_text(&channels, event, data, except)?;
         let draft = Draft::new(channels, event, data, except).map_err(Outcome::from)?;
         let Ok(mut attachment) = self.attachment.try_borrow_mut() else {

@@ -39,6 +39,40 @@ impl<'a> StringArgument<'a> {
     }
 }
 
+/// A `?string` argument that may be left out.
+#[derive(Debug, Clone, Copy)]
+pub struct NullableStringArgument<'a>(Option<&'a Zval>);
+
+impl<'a> FromZval<'a> for NullableStringArgument<'a> {
+    const TYPE: DataType = DataType::String;
+    const NULLABLE: bool = true;
+
+    fn from_zval(zval: &'a Zval) -> Option<Self> {
+        Some(Self((!zval.dereference().is_null()).then_some(zval)))
+    }
+
+    fn from_missing() -> Option<Self> {
+        Some(Self(None))
+    }
+}
+
+impl<'a> NullableStringArgument<'a> {
+    /// The string's bytes, borrowed from PHP, or `None` for null.
+    ///
+    /// # Errors
+    /// A `TypeError` in PHP's words.
+    #[inline]
+    pub(crate) fn bytes(&self, method: &str, position: u8, name: &str) -> Result<Option<&'a [u8]>, Outcome> {
+        match self.0 {
+            None => Ok(None),
+            Some(zval) => match string(zval) {
+                Some(bytes) => Ok(Some(bytes)),
+                None => Err(wrong_type(method, position, name, "?string", zval)),
+            },
+        }
+    }
+}
+
 /// The `array $options = []` argument.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionsArgument<'a>(Option<&'a Zval>);

@@ -139,19 +139,20 @@ impl SocketTransport {
 
     fn read_acknowledgements(&mut self, link: &Link) -> Result<(), NotCommitted> {
         let mut chunk = [0_u8; 1024];
-        loop {
+        let received = loop {
             match recv(link.stream(), &mut chunk[..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return Err(NotCommitted::ServerGone),
+                Ok((0, _)) => break Err(NotCommitted::ServerGone),
                 Ok((len, _)) => self.inbox.extend_from_slice(chunk.get(..len).unwrap_or_default()),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => return Err(NotCommitted::ServerGone),
+                Err(Errno::AGAIN) => break Ok(()),
+                Err(_) => break Err(NotCommitted::ServerGone),
             }
-        }
+        };
+        // A server that leaves in good order has acknowledged everything just before.
         while let Some(records) = self.next_acknowledgement()? {
             self.forget(records);
         }
-        Ok(())
+        received
     }
 
     fn next_acknowledgement(&mut self) -> Result<Option<u64>, NotCommitted> {

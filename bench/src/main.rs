@@ -1,0 +1,135 @@
+//! Measures Fanfare, with real PHP, the real extension and the real server, and writes one page.
+//!
+//! Owns the command line, the order of things and where the results go. What is measured, and how, is in
+//! [`scenario`]; a figure that misses its goal is reported and changes no exit code.
+//!
+//! Started by bench/run, which builds what is needed and knows where it is.
+
+#![forbid(unsafe_code)]
+
+mod failure;
+mod machine;
+mod measurement;
+mod page;
+mod php;
+mod post_target;
+mod scenario;
+mod server;
+mod subscriber;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+
+use failure::Failure;
+use machine::{Machine, Watch};
+use page::Page;
+use php::Php;
+use scenario::{Scenario, Stage};
+
+/// Measures Fanfare and prints one page of results.
+///
+/// Results also go to target/bench/result.md and target/bench/result.json, which has every sample.
+/// The exit code says whether it could be measured, not whether the goals were met.
+#[derive(Debug, Parser)]
+#[command(name = "bench/run", after_help = scenarios())]
+struct Cli {
+    /// Measure this scenario alone; may be given more than once
+    #[arg(long, value_name = "SCENARIO", value_parser = PossibleValuesParser::new(names()))]
+    only: Vec<String>,
+    /// Measure less of everything: to try the bench, not to compare
+    #[arg(long)]
+    quick: bool,
+    /// Samples per line [default: 7, quick: 2]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..))]
+    repetitions: Option<u8>,
+    /// The server's binary
+    #[arg(long, hide = true)]
+    server: PathBuf,
+    /// Directory of the PHP scripts
+    #[arg(long, hide = true)]
+    scripts: PathBuf,
+    /// Directory with Composer's vendor/
+    #[arg(long, hide = true)]
+    application: PathBuf,
+    /// Directory for sockets
+    #[arg(long, hide = true)]
+    scratch: PathBuf,
+    /// Directory for the results
+    #[arg(long, hide = true)]
+    results: PathBuf,
+    /// What is measured
+    #[arg(long, hide = true)]
+    commit: String,
+}
+
+fn names() -> Vec<&'static str> {
+    scenario::ALL.iter().map(|scenario| scenario.name).collect()
+}
+
+fn scenarios() -> String {
+    let rows = scenario::ALL.iter().map(|Scenario { name, about, .. }| format!("\n  {name:<10} {about}"));
+    format!("Scenarios:{}", rows.collect::<String>())
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => {
+            let _ = message.print();
+            // 64 is EX_USAGE.
+            return if message.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    match measure(cli).and_then(|text| print(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: Cli) -> Result<String, Failure> {
+    let repetitions = usize::from(cli.repetitions.unwrap_or(if cli.quick { 2 } else { 7 }));
+    let stage = Stage {
+        binary: cli.server,
+        scratch: cli.scratch,
+        php: Php { scripts: cli.scripts, application: cli.application },
+        repetitions,
+        quick: cli.quick,
+    };
+    let machine = Machine::describe(&stage.php, cli.commit)?;
+    let watch = Watch::start();
+    let chosen =
+        |scenario: &&Scenario| cli.only.is_empty() || cli.only.iter().any(|only| only == scenario.name);
+    let mut sections = Vec::new();
+    for scenario in scenario::ALL.iter().filter(chosen) {
+        sections.push((scenario.run)(&stage)?);
+    }
+    let page = Page { machine, noise: watch.finish(), repetitions, quick: cli.quick, sections };
+    let text = page.markdown();
+    let json = serde_json::to_string_pretty(&page)
+        .map_err(|error| Failure::new(format!("cannot write the result as JSON: {error}")))?;
+    for (name, content) in [("result.md", &text), ("result.json", &json)] {
+        let path = cli.results.join(name);
+        fs::write(&path, content).map_err(Failure::system(format!("write {}", path.display())))?;
+    }
+    Ok(text)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Failure::system("print the page; it is in target/bench/result.md"))
+}
+
+/// One line for the person who waits.
+fn progress(text: &str) {
+    // When standard error is gone nobody waits.
+    let _ = writeln!(io::stderr(), "bench: {text}");
+}

@@ -1,0 +1,176 @@
+//! The result, as one page of Markdown and as JSON.
+//!
+//! Owns how figures are written. The JSON holds every sample; the page holds what a person compares.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::machine::{Machine, Noise};
+use crate::measurement::{Goal, Line, Section, Unit};
+
+/// Everything that a run found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Page {
+    /// Where.
+    pub(crate) machine: Machine,
+    /// How quiet it was.
+    pub(crate) noise: Noise,
+    /// Samples per line.
+    pub(crate) repetitions: usize,
+    /// Whether less was measured than usual.
+    pub(crate) quick: bool,
+    /// What.
+    pub(crate) sections: Vec<Section>,
+}
+
+/// Busy or stolen time from which on a reader has to be warned, in percent of all processors.
+const NOISY_PERCENT: f64 = 10.0;
+
+impl Page {
+    /// The page as Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let mut page = String::from("# Fanfare, measured\n\n");
+        self.write_machine(&mut page);
+        for section in &self.sections {
+            write_section(&mut page, section);
+        }
+        self.write_verdict(&mut page);
+        page
+    }
+
+    fn write_machine(&self, page: &mut String) {
+        let Machine {
+            cpu,
+            cores,
+            kernel,
+            memory_gib,
+            php,
+            opcache,
+            laravel,
+            guzzle,
+            extension,
+            commit,
+            date,
+        } = &self.machine;
+        let Noise { busy_before_percent, busy_after_percent, stolen_percent, load_before } = &self.noise;
+        let rows = [
+            ("machine", format!("{cpu}, {cores} cores, {memory_gib:.0} GiB, {kernel}")),
+            ("PHP", format!("{php}, opcache {opcache}, fanfare.so {extension}")),
+            ("Laravel", format!("{laravel}, Guzzle {guzzle}")),
+            ("commit", commit.clone()),
+            ("date", date.clone()),
+            (
+                "noise",
+                format!(
+                    "processors busy {busy_before_percent:.0} % before and {busy_after_percent:.0} % after the run, \
+                     {stolen_percent:.1} % stolen during it, load {load_before:.2} before"
+                ),
+            ),
+            ("figures", format!("median of {} repetitions (smallest – largest)", self.repetitions)),
+        ];
+        page.push_str("| | |\n|---|---|\n");
+        for (name, value) in rows {
+            let _ = writeln!(page, "| {name} | {value} |");
+        }
+        page.push('\n');
+        if self.quick {
+            page.push_str("**A quick run: less is measured than usual; not for comparison.**\n\n");
+        }
+        if busy_before_percent.max(*busy_after_percent).max(*stolen_percent) > NOISY_PERCENT {
+            page.push_str("**The machine was not idle: others made these figures worse.**\n\n");
+        }
+    }
+
+    fn write_verdict(&self, page: &mut String) {
+        let goals = || self.sections.iter().flat_map(|section| &section.lines).filter_map(|line| line.met);
+        let met = goals().filter(|met| *met).count();
+        let _ = writeln!(page, "{met} of {} goals met.", goals().count());
+    }
+}
+
+fn write_section(page: &mut String, section: &Section) {
+    let _ = writeln!(page, "## {}\n", section.title);
+    page.push_str("| | median | smallest – largest | goal | |\n|---|--:|--:|--:|---|\n");
+    for line in &section.lines {
+        let Line { what, unit, median, min, max, goal, met, .. } = line;
+        let _ = writeln!(
+            page,
+            "| {what} | {} {} | {} – {} | {} | {} |",
+            figure(*median),
+            unit.symbol(),
+            figure(*min),
+            figure(*max),
+            goal.map_or_else(String::new, |goal| goal_text(goal, *unit)),
+            match met {
+                Some(true) => "met",
+                Some(false) => "**not met**",
+                None => "",
+            }
+        );
+    }
+    page.push('\n');
+    for remark in &section.remarks {
+        let _ = writeln!(page, "- {remark}");
+    }
+    page.push('\n');
+}
+
+fn goal_text(goal: Goal, unit: Unit) -> String {
+    let (sign, bound) = match goal {
+        Goal::AtMost(bound) => ('≤', bound),
+        Goal::AtLeast(bound) => ('≥', bound),
+    };
+    format!("{sign} {} {}", figure(bound), unit.symbol())
+}
+
+/// Three digits that count, thousands apart.
+fn figure(value: f64) -> String {
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    let decimals = match value.abs() {
+        size if size < 10.0 => 2,
+        size if size < 100.0 => 1,
+        _ => 0,
+    };
+    let plain = format!("{value:.decimals$}");
+    let (whole, rest) = plain.split_once('.').map_or((plain.as_str(), ""), |(whole, rest)| (whole, rest));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let mut grouped = String::from(sign);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if rest.trim_end_matches('0').is_empty() { grouped } else { format!("{grouped}.{rest}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_show_three_digits_that_count() {
+        let written: Vec<String> =
+            [0.414, 3.0, 27.25, 163.2, 4_000.0, 1_234_567.8, -0.5, f64::NAN].map(figure).into();
+        assert_eq!(written, ["0.41", "3", "27.2", "163", "4,000", "1,234,568", "-0.50", "–"]);
+    }
+
+    #[test]
+    fn a_row_says_whether_its_goal_is_met() {
+        let line = |samples| Line::new("x", Unit::Nanoseconds, samples).goal(Goal::AtMost(250.0));
+        let section = Section {
+            name: "x",
+            title: "X",
+            lines: vec![line(vec![180.0, 200.0, 300.0]), line(vec![260.0])],
+            remarks: vec!["a remark".to_owned()],
+        };
+        let mut page = String::new();
+        write_section(&mut page, &section);
+        assert!(page.contains("| x | 200 ns | 180 – 300 | ≤ 250 ns | met |"), "{page}");
+        assert!(page.contains("| x | 260 ns | 260 – 260 | ≤ 250 ns | **not met** |"), "{page}");
+        assert!(page.contains("\n- a remark\n"), "{page}");
+    }
+}

@@ -1,0 +1,92 @@
+//! The scenarios. Each is a file here and a row in [`ALL`]: it sets its stage, measures, and hands back a
+//! [`Section`].
+//!
+//! Every scenario measures with a new PHP process per repetition, after a warm-up that is not counted, and hands
+//! back one sample per repetition and line. All its lines come from the same repetitions.
+
+mod call;
+mod laravel;
+mod latency;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::measurement::Section;
+use crate::php::Php;
+use crate::progress;
+use crate::server::{APP, KEY, SECRET, Server};
+
+/// One subject that is measured.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// What `--only` takes.
+    pub(crate) name: &'static str,
+    /// What is measured, for `--help` and progress.
+    pub(crate) about: &'static str,
+    /// Measures it.
+    pub(crate) run: fn(&Stage) -> Result<Section, Failure>,
+}
+
+/// All scenarios, in the order of the page.
+pub(crate) const ALL: &[Scenario] = &[call::SCENARIO, laravel::SCENARIO, latency::SCENARIO];
+
+/// What every scenario is given.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// The server's binary.
+    pub(crate) binary: PathBuf,
+    /// A directory for sockets, removed by whoever made it.
+    pub(crate) scratch: PathBuf,
+    /// PHP and its scripts.
+    pub(crate) php: Php,
+    /// Samples per line.
+    pub(crate) repetitions: usize,
+    /// Less of everything, for trying the bench itself.
+    pub(crate) quick: bool,
+}
+
+impl Stage {
+    /// Starts a server with its defaults but for `limits`.
+    fn server(&self, limits: &Value) -> Result<Server, Failure> {
+        Server::start(&self.binary, &self.scratch, limits)
+    }
+
+    /// Runs a PHP script against `server`; `more` is added to what every script is told.
+    fn script(
+        &self,
+        script: &str,
+        server: &Server,
+        more: Value,
+    ) -> Result<serde_json::Map<String, Value>, Failure> {
+        let mut task = json!({
+            "socket": server.socket,
+            "app": APP,
+            "key": KEY,
+            "secret": SECRET,
+            "server_pid": server.pid(),
+            "application": self.php.application,
+        });
+        if let (Some(task), Value::Object(mut more)) = (task.as_object_mut(), more) {
+            task.append(&mut more);
+        }
+        self.php.run(script, &task).map_err(|failure| {
+            Failure::new(format!("{failure}\nthe end of the server's log:{}", server.log()))
+        })
+    }
+
+    /// Calls `measure` for each repetition.
+    fn repeat(&self, what: &str, mut measure: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+        for repetition in 1..=self.repetitions {
+            progress(&format!("{what}: repetition {repetition} of {}", self.repetitions));
+            measure()?;
+        }
+        Ok(())
+    }
+
+    /// `full`, or `quick` when that is asked for.
+    fn amount(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+}

@@ -1,0 +1,78 @@
+<?php
+
+declare(strict_types=1);
+
+/*
+ * Everything that Fanfare reads from Laravel's configuration, and the only place that reads the
+ * environment for it. PHP workers read `apps`, `socket` and `publish`; `php artisan fanfare:start`
+ * reads `apps`, `socket` and `server`, and hands them to the server.
+ *
+ * Values are checked when they are first used; all mistakes are reported at once.
+ */
+
+return [
+
+    /*
+     * The tenants of the server. The first is the one that the `fanfare` broadcasting connection
+     * publishes to, unless the connection names another one: ['driver' => 'fanfare', 'app' => ID].
+     */
+    'apps' => [
+        [
+            'id' => env('FANFARE_APP_ID'),
+            'key' => env('FANFARE_APP_KEY'),
+            'secret' => env('FANFARE_APP_SECRET'),
+        ],
+    ],
+
+    /*
+     * The Unix socket at which PHP meets the server. Absolute, at most 107 bytes (a limit of the
+     * kernel), the same for every PHP process and the server. It lies in storage/ because both
+     * Composer-style and container deployments share that directory between CLI and FPM.
+     */
+    'socket' => env('FANFARE_SOCKET', storage_path('framework/fanfare.sock')),
+
+    'publish' => [
+        // 'auto': shared memory, or the socket where it cannot be had. 'ring' or 'socket': only that.
+        'transport' => env('FANFARE_TRANSPORT', 'auto'),
+
+        // Shared memory of each PHP process, in bytes: a power of two from 4096 to 268435456.
+        'ring_bytes' => env('FANFARE_RING_BYTES', 1_048_576),
+
+        // How long broadcast() waits for room when the server does not keep up, before it throws.
+        'timeout_ms' => env('FANFARE_PUBLISH_TIMEOUT_MS', 250),
+
+        // How long the first broadcast() of a process waits for the server to answer its greeting.
+        'connect_timeout_ms' => env('FANFARE_CONNECT_TIMEOUT_MS', 100),
+
+        // How long a process that ends waits for a server to read what it still has to say.
+        'exit_timeout_ms' => env('FANFARE_EXIT_TIMEOUT_MS', 1_000),
+    ],
+
+    'server' => [
+        // Where browsers connect. Port 0 lets the kernel choose; the server logs what it chose.
+        'host' => env('FANFARE_HOST', '0.0.0.0'),
+        'port' => env('FANFARE_PORT', 8080),
+
+        // Threads that serve connections; null is one per core.
+        'shards' => env('FANFARE_SHARDS'),
+
+        // Who may connect to the socket: its mode, and the numeric user ids (comma separated or an
+        // array) that may publish beside root and the server's own user, such as that of PHP-FPM.
+        'socket_mode' => env('FANFARE_SOCKET_MODE', '0660'),
+        'socket_uids' => env('FANFARE_SOCKET_UIDS', ''),
+
+        'log' => [
+            // error, warn, info, debug or trace.
+            'level' => env('FANFARE_LOG_LEVEL', 'info'),
+            // text or json, on standard error.
+            'format' => env('FANFARE_LOG_FORMAT', 'text'),
+        ],
+
+        // Limits that differ from the server's own, by their name: ['outbox_bytes_max' => 1_048_576].
+        'limits' => [],
+
+        // The server's binary; null looks in vendor/bin and on the PATH.
+        'binary' => env('FANFARE_BINARY'),
+    ],
+
+];

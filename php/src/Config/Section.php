@@ -1,0 +1,247 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Config;
+
+/**
+ * One array of the configuration, read value by value.
+ *
+ * Owns the rules of reading: a missing value takes the default, a number may be written as digits
+ * (as the environment gives it), and a value that cannot be meant is noted in Mistakes and replaced
+ * by the default, so that reading goes on and the next mistake is found too. What the values mean is
+ * left to the classes that read.
+ */
+final readonly class Section
+{
+    /**
+     * @param  array<array-key, mixed>  $values
+     */
+    public function __construct(private array $values, private string $path, private Mistakes $mistakes) {}
+
+    /**
+     * The section below `$key`; an absent one is empty.
+     */
+    public function section(string $key): self
+    {
+        $value = $this->values[$key] ?? [];
+
+        if (! is_array($value)) {
+            $this->mistaken($key, 'an array', $value);
+            $value = [];
+        }
+
+        return new self($value, $this->at($key), $this->mistakes);
+    }
+
+    /**
+     * The sections in the list below `$key`.
+     *
+     * @return list<self>
+     */
+    public function sections(string $key): array
+    {
+        $value = $this->values[$key] ?? [];
+
+        if (! is_array($value)) {
+            $this->mistaken($key, 'a list of arrays', $value);
+
+            return [];
+        }
+
+        $list = new self($value, $this->at($key), $this->mistakes);
+
+        return array_values(array_map(
+            static fn (int|string $position): self => $list->section((string) $position),
+            array_keys($value),
+        ));
+    }
+
+    /**
+     * Text that is not empty. A number counts as its digits.
+     */
+    public function text(string $key, string $default, string $expected, string $remedy): string
+    {
+        $value = $this->value($key, $default);
+
+        if (is_int($value)) {
+            return (string) $value;
+        }
+
+        if (! is_string($value) || $value === '') {
+            $this->mistaken($key, $expected, $this->values[$key] ?? null, $remedy);
+
+            return $default;
+        }
+
+        return $value;
+    }
+
+    /**
+     * Text, or null when it is absent or empty.
+     */
+    public function optionalText(string $key, string $expected): ?string
+    {
+        $value = $this->value($key, null);
+
+        if ($value !== null && ! is_string($value)) {
+            $this->mistaken($key, $expected, $value);
+
+            return null;
+        }
+
+        return $value;
+    }
+
+    /**
+     * A whole number between the bounds.
+     */
+    public function integer(string $key, int $default, int $min, int $max): int
+    {
+        return $this->number($key, $this->value($key, $default), $min, $max) ?? $default;
+    }
+
+    /**
+     * A whole number between the bounds, or null when it is absent or empty.
+     */
+    public function optionalInteger(string $key, int $min, int $max): ?int
+    {
+        $value = $this->value($key, null);
+
+        return $value === null ? null : $this->number($key, $value, $min, $max);
+    }
+
+    /**
+     * Whole numbers, given as an array or as digits between commas.
+     *
+     * @return list<int>
+     */
+    public function integers(string $key, int $min, int $max): array
+    {
+        $value = $this->value($key, []);
+
+        if (is_string($value) || is_int($value)) {
+            $value = array_map(trim(...), explode(',', (string) $value));
+        }
+
+        if (! is_array($value)) {
+            $this->mistaken($key, 'a list of whole numbers', $value);
+
+            return [];
+        }
+
+        $numbers = [];
+
+        foreach ($value as $entry) {
+            $number = $this->number($key, $entry, $min, $max);
+
+            if ($number !== null) {
+                $numbers[] = $number;
+            }
+        }
+
+        return $numbers;
+    }
+
+    /**
+     * @param  non-empty-list<string>  $choices
+     */
+    public function oneOf(string $key, string $default, array $choices): string
+    {
+        $value = $this->value($key, $default);
+
+        if (! is_string($value) || ! in_array($value, $choices, true)) {
+            $this->mistaken($key, 'one of '.implode(', ', $choices), $value);
+
+            return $default;
+        }
+
+        return $value;
+    }
+
+    /**
+     * Whole numbers by name.
+     *
+     * @return array<string, int>
+     */
+    public function integersByName(string $key): array
+    {
+        $value = $this->values[$key] ?? [];
+
+        if (! is_array($value)) {
+            $this->mistaken($key, 'an array of names and whole numbers', $value);
+
+            return [];
+        }
+
+        $section = new self($value, $this->at($key), $this->mistakes);
+        $numbers = [];
+
+        foreach ($value as $name => $entry) {
+            if (! is_string($name)) {
+                $section->mistaken((string) $name, 'a name for each limit', $entry);
+
+                continue;
+            }
+
+            $number = $section->number($name, $entry, 0, PHP_INT_MAX);
+
+            if ($number !== null) {
+                $numbers[$name] = $number;
+            }
+        }
+
+        return $numbers;
+    }
+
+    /**
+     * Notes that `$key` holds something else than expected. Secrets are noted by kind, never by value.
+     */
+    public function mistaken(string $key, string $expected, mixed $found, string $remedy = ''): void
+    {
+        $secret = in_array($key, ['secret', 'key'], true) && is_scalar($found) && $found !== '';
+
+        $this->mistakes->note($this->at($key), $expected, $secret ? get_debug_type($found) : self::describe($found), $remedy);
+    }
+
+    private function value(string $key, mixed $default): mixed
+    {
+        $value = $this->values[$key] ?? null;
+
+        return $value === null || $value === '' ? $default : $value;
+    }
+
+    private function number(string $key, mixed $value, int $min, int $max): ?int
+    {
+        // Eighteen digits always fit; a longer run of digits would silently become PHP_INT_MAX.
+        if (is_string($value) && preg_match('/\A-?\d{1,18}\z/', $value) === 1) {
+            $value = (int) $value;
+        }
+
+        if (! is_int($value) || $value < $min || $value > $max) {
+            $bounds = $max === PHP_INT_MAX ? "from {$min}" : "from {$min} to {$max}";
+            $this->mistaken($key, "a whole number {$bounds}", $value);
+
+            return null;
+        }
+
+        return $value;
+    }
+
+    private function at(string $key): string
+    {
+        return "{$this->path}.{$key}";
+    }
+
+    private static function describe(mixed $value): string
+    {
+        return match (true) {
+            $value === null => 'nothing',
+            $value === '' => 'an empty string',
+            is_bool($value) => $value ? 'true' : 'false',
+            is_int($value), is_float($value) => (string) $value,
+            is_string($value) => '"'.(strlen($value) > 200 ? substr($value, 0, 200).'…' : $value).'"',
+            default => 'a value of type '.get_debug_type($value),
+        };
+    }
+}

@@ -1,0 +1,141 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Config;
+
+use Fanfare\Laravel\Exceptions\InvalidConfiguration;
+
+/**
+ * What the server is started with. PHP checks what it can name in Laravel's own words; the server
+ * checks all of it again and has the last word on limits.
+ */
+final readonly class ServerConfig
+{
+    private const string MODE = 'an octal mode as a string, such as "0660"';
+
+    /**
+     * @param  list<int>  $socketUids
+     * @param  array<string, int>  $limits
+     * @param  non-empty-array<string, AppCredentials>  $apps  by id
+     */
+    private function __construct(
+        public string $host,
+        public int $port,
+        public string $socket,
+        public string $socketMode,
+        public array $socketUids,
+        public ?int $shards,
+        public string $logLevel,
+        public string $logFormat,
+        public array $limits,
+        public array $apps,
+        public ?string $binary,
+    ) {}
+
+    /**
+     * @param  array<array-key, mixed>  $fanfare  config/fanfare.php
+     * @param  array<string, string>  $overrides  host, port, socket and log level of the command line
+     *
+     * @throws InvalidConfiguration
+     */
+    public static function from(array $fanfare, array $overrides = []): self
+    {
+        $mistakes = new Mistakes;
+        $root = new Section(self::overridden($fanfare, $overrides), 'fanfare', $mistakes);
+        $server = $root->section('server');
+        $log = $server->section('log');
+
+        $host = $server->text('host', '0.0.0.0', 'an IP address', 'set FANFARE_HOST');
+        // A bracketed IPv6 address is how the address is written in URLs, so it is understood here too.
+        $bare = trim($host, '[]');
+
+        if ($bare !== 'localhost' && filter_var($bare, FILTER_VALIDATE_IP) === false) {
+            $server->mistaken('host', 'an IP address to listen on, or localhost', $host, 'use 0.0.0.0 for all interfaces');
+        }
+
+        // A number is refused: 0660 without quotes reaches us as 432, which is a valid mode of another meaning.
+        $mode = $server->optionalText('socket_mode', self::MODE) ?? '0660';
+
+        if (preg_match('/\A0?[0-7]{3}\z/', $mode) !== 1) {
+            $server->mistaken('socket_mode', self::MODE, $mode);
+        }
+
+        $config = new self(
+            $bare === 'localhost' ? '127.0.0.1' : $bare,
+            $server->integer('port', 8080, 0, 65_535),
+            SocketPath::read($root),
+            $mode,
+            $server->integers('socket_uids', 0, 4_294_967_294),
+            $server->optionalInteger('shards', 1, 64),
+            $log->oneOf('level', 'info', ['error', 'warn', 'info', 'debug', 'trace']),
+            $log->oneOf('format', 'text', ['text', 'json']),
+            $server->integersByName('limits'),
+            AppCredentials::list($root, $mistakes),
+            $server->optionalText('binary', 'the path of an executable'),
+        );
+
+        $mistakes->report();
+
+        return $config;
+    }
+
+    /**
+     * The address that the server binds, as its configuration writes it.
+     */
+    public function listen(): string
+    {
+        return (str_contains($this->host, ':') ? "[{$this->host}]" : $this->host).":{$this->port}";
+    }
+
+    /**
+     * The document that `fanfare serve` reads. Holds secrets: it belongs on a pipe, not in a file,
+     * an argument or the environment.
+     */
+    public function toJson(): string
+    {
+        $document = [
+            'listen' => $this->listen(),
+            'socket' => $this->socket,
+            'socket_mode' => $this->socketMode,
+            'socket_uids' => $this->socketUids,
+            'log' => ['level' => $this->logLevel, 'format' => $this->logFormat],
+            'apps' => array_map(
+                static fn (AppCredentials $app): array => ['id' => $app->id, 'key' => $app->key, 'secret' => $app->secret],
+                array_values($this->apps),
+            ),
+        ];
+
+        if ($this->shards !== null) {
+            $document['shards'] = $this->shards;
+        }
+
+        if ($this->limits !== []) {
+            $document['limits'] = $this->limits;
+        }
+
+        return json_encode($document, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE);
+    }
+
+    /**
+     * @param  array<array-key, mixed>  $fanfare
+     * @param  array<string, string>  $overrides
+     * @return array<array-key, mixed>
+     */
+    private static function overridden(array $fanfare, array $overrides): array
+    {
+        $server = is_array($fanfare['server'] ?? null) ? $fanfare['server'] : [];
+
+        if (isset($overrides['log_level'])) {
+            $server['log'] = ['level' => $overrides['log_level']] + (is_array($server['log'] ?? null) ? $server['log'] : []);
+        }
+
+        $fanfare['server'] = array_intersect_key($overrides, ['host' => true, 'port' => true]) + $server;
+
+        if (isset($overrides['socket'])) {
+            $fanfare['socket'] = $overrides['socket'];
+        }
+
+        return $fanfare;
+    }
+}

@@ -1,0 +1,36 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Exceptions;
+
+use InvalidArgumentException;
+
+/**
+ * config/fanfare.php holds something that cannot be meant; the message lists every mistake.
+ */
+final class InvalidConfiguration extends InvalidArgumentException
+{
+    /**
+     * @param  non-empty-list<string>  $mistakes  each one "path: expected …, found …"
+     */
+    private function __construct(string $message, public readonly array $mistakes)
+    {
+        parent::__construct($message);
+    }
+
+    /**
+     * @param  non-empty-list<string>  $mistakes
+     */
+    public static function because(array $mistakes): self
+    {
+        $count = count($mistakes);
+
+        return new self(
+            sprintf("Fanfare's configuration has %s:", $count === 1 ? 'a mistake' : "{$count} mistakes")
+                ."\n  - ".implode("\n  - ", $mistakes)
+                ."\nCorrect config/fanfare.php or the environment, and run `php artisan config:clear` if the configuration is cached.",
+            $mistakes,
+        );
+    }
+}

@@ -1,0 +1,183 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Server;
+
+use Fanfare\Laravel\Exceptions\ServerNotStarted;
+use SensitiveParameter;
+
+/**
+ * The running server as a child of this process.
+ *
+ * Owns its start, the configuration's way into it (a pipe on its standard input, so that no secret
+ * stands in an argument, a file or the environment), the signals passed on to it, and its exit code.
+ * Its output is this process's own: nothing is copied and nothing can fill up. Where the binary is
+ * and what its configuration says are left to others.
+ */
+final class ServerProcess
+{
+    /** Passed on to the server: the ones by which terminals and supervisors end or reload a program. */
+    private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'];
+
+    /** `si_code` of a signal that the kernel itself sent, as a terminal does to its whole foreground group. */
+    private const int SENT_BY_KERNEL = 0x80;
+
+    /** By prefix: what the server may know of this environment. Laravel puts all of .env into it. */
+    private const array ENVIRONMENT = [
+        'PATH', 'HOME', 'USER', 'LANG', 'LC_', 'TZ', 'TERM', 'NO_COLOR', 'RUST_', 'TMPDIR', 'XDG_RUNTIME_DIR',
+        'SSL_CERT_', 'NOTIFY_SOCKET', 'WATCHDOG_', 'INVOCATION_ID', 'JOURNAL_STREAM',
+    ];
+
+    /** @var list<array{signo: int, code?: int}> */
+    private array $early = [];
+
+    /**
+     * @param  list<string>  $arguments  after the binary's own name
+     */
+    public function __construct(private readonly string $binary, private readonly array $arguments) {}
+
+    /**
+     * Runs the server until it ends. Returns its exit code, or 128 and the signal that ended it.
+     *
+     * @param  string  $configuration  what it reads from its standard input
+     *
+     * @throws ServerNotStarted
+     */
+    public function run(#[SensitiveParameter] string $configuration): int
+    {
+        // Handlers come before the child, so that no signal can end this process and leave the child;
+        // they are reset by exec, so that the child starts with the defaults. Blocking them instead
+        // would be inherited, and the server would never hear of them.
+        $supervised = function_exists('pcntl_sigwaitinfo');
+
+        if ($supervised) {
+            $this->collectEarlySignals();
+        }
+
+        $process = $this->start($configuration);
+
+        return $supervised ? $this->supervise($process) : $this->exitCode(proc_close($process));
+    }
+
+    /**
+     * @return resource
+     */
+    private function start(#[SensitiveParameter] string $configuration)
+    {
+        error_clear_last();
+
+        $process = @proc_open(
+            [$this->binary, ...$this->arguments],
+            [0 => ['pipe', 'r'], 1 => STDOUT, 2 => STDERR],
+            $pipes,
+            null,
+            self::environment(getenv()),
+        );
+
+        if ($process === false) {
+            throw ServerNotStarted::from($this->binary, error_get_last()['message'] ?? 'no reason given');
+        }
+
+        // A server that ends before it has read all says why on its own output and in its exit code.
+        @fwrite($pipes[0], $configuration);
+        fclose($pipes[0]);
+
+        return $process;
+    }
+
+    private function collectEarlySignals(): void
+    {
+        pcntl_async_signals(true);
+
+        foreach (self::signals() as $signal) {
+            pcntl_signal($signal, function (int $signal, mixed $from): void {
+                $this->early[] = ['signo' => $signal] + (is_array($from) ? $from : []);
+            });
+        }
+    }
+
+    /**
+     * @param  resource  $process
+     */
+    private function supervise($process): int
+    {
+        // From here on signals are taken one by one, so that none can slip in between a look and a wait.
+        // A blocked SIGCHLD stays pending: the child's end is never missed, even if it was before this line.
+        $awaited = [SIGCHLD, ...self::signals()];
+        pcntl_sigprocmask(SIG_BLOCK, $awaited, $previous);
+        pcntl_signal_dispatch();
+
+        try {
+            foreach ($this->early as $signal) {
+                $this->passOn($process, $signal);
+            }
+
+            while (true) {
+                $status = proc_get_status($process);
+
+                if (! $status['running']) {
+                    return $status['signaled'] ? 128 + $status['termsig'] : $this->exitCode($status['exitcode']);
+                }
+
+                $info = [];
+                $signal = pcntl_sigwaitinfo($awaited, $info);
+
+                if ($signal !== false && $signal !== SIGCHLD && $signal > 0) {
+                    $this->passOn($process, $info);
+                }
+            }
+        } finally {
+            pcntl_sigprocmask(SIG_SETMASK, $previous);
+
+            foreach (self::signals() as $signal) {
+                pcntl_signal($signal, SIG_DFL);
+            }
+        }
+    }
+
+    /**
+     * @param  resource  $process
+     * @param  array{signo: int, code?: int}  $signal
+     */
+    private function passOn($process, array $signal): void
+    {
+        // Ctrl-C reaches the server without us; a second one would ask it to leave at once.
+        if (($signal['code'] ?? 0) === self::SENT_BY_KERNEL) {
+            return;
+        }
+
+        proc_terminate($process, $signal['signo']);
+    }
+
+    private function exitCode(int $code): int
+    {
+        // PHP says -1 when it cannot know.
+        return $code < 0 ? 1 : $code;
+    }
+
+    /**
+     * @return list<int>
+     */
+    private static function signals(): array
+    {
+        return array_map(static fn (string $name): int => constant($name), self::SIGNALS);
+    }
+
+    /**
+     * @param  array<string, string>  $environment
+     * @return array<string, string>
+     */
+    private static function environment(array $environment): array
+    {
+        return array_filter($environment, static function (string $name): bool {
+            foreach (self::ENVIRONMENT as $prefix) {
+                if (str_starts_with($name, $prefix)) {
+                    return true;
+                }
+            }
+
+            return false;
+        }, ARRAY_FILTER_USE_KEY);
+    }
+}

@@ -1,0 +1,132 @@
+//! HTTP/1.1 on the clients' port and on the Unix socket.
+//!
+//! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2) and the form of errors:
+//! `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics are served on the
+//! Unix socket only, where the peer's user is checked: they are nobody else's business.
+
+mod upgrade;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::rt::{Read, Write};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpStream, UnixStream};
+use tracing::debug;
+
+use crate::lifecycle::Phase;
+use crate::shard::Shard;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The clients' port.
+    Port,
+    /// The Unix socket.
+    Socket,
+}
+
+/// Serves a client's connection until it is closed or upgraded.
+pub async fn serve_client(shard: Rc<Shard>, stream: TcpStream) {
+    serve(shard, TokioIo::new(stream), Origin::Port).await;
+}
+
+/// Serves a connection of the Unix socket, whose peer may use it.
+pub async fn serve_local(shard: Rc<Shard>, stream: UnixStream) {
+    serve(shard, TokioIo::new(stream), Origin::Socket).await;
+}
+
+async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: Io, origin: Origin) {
+    let _counted = shard.clients.count();
+    let limits = &shard.node.limits;
+    let service = service_fn(|request| {
+        let answer = answer(&shard, request, origin);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.request_head_timeout_ms as u64))
+        .max_buf_size(limits.request_head_bytes_max)
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let closing = pin!(shard.reached(Phase::Closing));
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = closing => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        debug!(%error, "an HTTP connection ended early");
+    }
+}
+
+fn answer(shard: &Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answer {
+    if upgrade::is_requested(&request) {
+        return match origin {
+            Origin::Port => upgrade::answer(shard, request),
+            Origin::Socket => error(
+                StatusCode::BAD_REQUEST,
+                "websocket_on_unix_socket",
+                "WebSocket clients are served on the port; connect there",
+            ),
+        };
+    }
+    let path = request.uri().path();
+    match (path, origin) {
+        ("/up", _) => when_read(&request, || json(StatusCode::OK, r#"{"health":"OK"}"#.into())),
+        ("/metrics", Origin::Socket) => when_read(&request, || {
+            let text = shard.node.metrics.render();
+            typed(StatusCode::OK, "text/plain; version=0.0.4", text)
+        }),
+        (path, Origin::Port) if upgrade::is_clients_path(shard, path) => {
+            let mut answer = error(
+                StatusCode::UPGRADE_REQUIRED,
+                "upgrade_required",
+                "expected a WebSocket handshake here, but found a plain request; connect with a Pusher client",
+            );
+            answer.headers_mut().insert(hyper::header::UPGRADE, HeaderValue::from_static("websocket"));
+            answer
+        }
+        _ => error(StatusCode::NOT_FOUND, "not_found", "nothing is served at this path"),
+    }
+}
+
+/// Answers GET and HEAD.
+fn when_read(request: &Request<Incoming>, answer: impl FnOnce() -> Answer) -> Answer {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return answer();
+    }
+    let mut answer =
+        error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "expected GET or HEAD at this path");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    answer
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+    json(status, serde_json::json!({"error": {"code": code, "message": message}}).to_string())
+}
+
+fn json(status: StatusCode, body: String) -> Answer {
+    typed(status, "application/json", body)
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::from(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}

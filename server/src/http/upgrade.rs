@@ -1,0 +1,96 @@
+//! The WebSocket opening handshake, RFC 6455 section 4.2.
+//!
+//! Owns what makes a request a handshake and its answer. Who is let in is judged here, by
+//! [`crate::pusher::admission`], but told inside the accepted WebSocket: a browser shows a script nothing of a
+//! refused upgrade. Only a handshake that is itself malformed gets an HTTP error.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tracing::debug;
+use tungstenite::handshake::derive_accept_key;
+
+use super::{Answer, error};
+use crate::pusher::admission;
+use crate::shard::{self, Shard};
+
+/// Whether a request asks for a WebSocket.
+pub(super) fn is_requested(request: &Request<Incoming>) -> bool {
+    has_token(request.headers(), &UPGRADE, "websocket")
+}
+
+/// Whether this is where clients connect, for a helpful answer to who comes without a handshake.
+pub(super) fn is_clients_path(shard: &Shard, path: &str) -> bool {
+    path.strip_prefix(shard.node.path.as_str()).is_some_and(|rest| rest.starts_with("/app/"))
+}
+
+/// Accepts a handshake and leaves the socket to the shard, or says what is wrong with it.
+pub(super) fn answer(shard: &Rc<Shard>, mut request: Request<Incoming>) -> Answer {
+    let accept = match accept_key(&request) {
+        Ok(accept) => accept,
+        Err(answer) => return *answer,
+    };
+    let uri = request.uri();
+    let find = |key: &str| shard.node.app_by_key(key);
+    let admitted = admission::admit(uri.path(), uri.query(), &shard.node.path, find);
+    let upgraded = hyper::upgrade::on(&mut request);
+    let shard = Rc::clone(shard);
+    let counted = shard.clients.count();
+    tokio::task::spawn_local(async move {
+        let _counted = counted;
+        let upgraded = match upgraded.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return debug!(%error, "a client left during the handshake"),
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => shard::serve_websocket(shard, parts.io.into_inner(), parts.read_buf, admitted).await,
+            Err(_) => debug!("an upgraded connection is not a TCP connection; it is dropped"),
+        }
+    });
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    answer
+}
+
+fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Answer>> {
+    let headers = request.headers();
+    let bad = |message| Err(Box::new(error(StatusCode::BAD_REQUEST, "bad_handshake", message)));
+    if request.method() != Method::GET || request.version() != hyper::Version::HTTP_11 {
+        return bad("expected a WebSocket handshake by GET over HTTP/1.1");
+    }
+    if !has_token(headers, &CONNECTION, "upgrade") {
+        return bad("expected Connection: Upgrade; a proxy in between must pass it on");
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut answer: Response<Full<Bytes>> =
+            error(StatusCode::UPGRADE_REQUIRED, "websocket_version", "expected Sec-WebSocket-Version: 13");
+        answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Err(Box::new(answer));
+    }
+    // 16 bytes in base64: 22 characters and "==".
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).filter(|key| {
+        let base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/".contains(b);
+        key.len() == 24 && key[..22].iter().all(base64) && key.ends_with(b"==")
+    });
+    let Some(key) = key else { return bad("expected Sec-WebSocket-Key with 16 bytes in base64") };
+    HeaderValue::from_str(&derive_accept_key(key)).or_else(|_| bad("expected another Sec-WebSocket-Key"))
+}
+
+/// Whether a header that is a list holds `token`, in any case.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
+}

@@ -1,0 +1,133 @@
+//! Draining one ring.
+//!
+//! Owns the rhythm: a batch is copied out, published, flushed to every subscriber's socket on every shard, and
+//! only then given back to PHP. A server that is killed in between leaves the batch in the ring, and its
+//! successor drains it again: repeated at worst, never skipped.
+//!
+//! While records flow, the ring is looked at again for up to `look_again_us` before its doorbell is waited for,
+//! since being woken costs PHP a system call. An idle ring costs nothing.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use fanfare_wire::attach::{HANDSHAKE_BYTES_MAX, Message, RefusalCode};
+use fanfare_wire::ring::{Batch, Consumer, RingError, SharedMemory};
+
+use super::edge::Edge;
+use super::{Attachment, End, Refusal, intake};
+use crate::lifecycle::Phase;
+
+/// Batches that are still taken from a ring that flows while the server leaves; the rest is the successor's.
+const LAST_BATCHES_MAX: usize = 64;
+/// A batch buffer larger than this is given back when its ring falls asleep.
+const KEPT_BATCH_BYTES: usize = 16 * 1024;
+
+/// Drains a ring until its process or the server leaves. `said` is what came over the socket already.
+pub(super) async fn drain(
+    attachment: &Attachment,
+    mut consumer: Consumer<SharedMemory>,
+    doorbell: &Edge,
+    mut said: Vec<u8>,
+) -> End {
+    let limits = &attachment.shard.node.limits;
+    let new_batch = || Batch::new(limits.batch_records_max, limits.batch_bytes_max);
+    let mut batch = new_batch();
+    let mut largest = 0;
+    let look_again = Duration::from_micros(limits.look_again_us as u64);
+    let mut flowed: Option<Instant> = None;
+    let mut last_batches = LAST_BATCHES_MAX;
+    let mut end: Option<End> = None;
+    loop {
+        let drained = consumer.drain(&mut batch);
+        if !batch.is_empty() {
+            largest = largest.max(batch.records().map(<[u8]>::len).sum());
+            if let Err(refusal) = deliver(attachment, &batch).await {
+                return End::Broken(refusal);
+            }
+            consumer.release(&batch);
+            flowed = Some(Instant::now());
+            if attachment.shard.node.is_leaving() {
+                last_batches -= 1;
+                if last_batches == 0 {
+                    return End::ServerLeaves;
+                }
+            }
+            // Other rings and connections have their turn.
+            tokio::task::yield_now().await;
+            continue;
+        }
+        if let Err(error) = drained {
+            return broken(&error);
+        }
+        if let Some(end) = end {
+            return end;
+        }
+        let flows = flowed.is_some_and(|flowed| flowed.elapsed() < look_again);
+        if flows && attachment.shard.rings.get() <= limits.look_again_rings_max {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        if largest > KEPT_BATCH_BYTES {
+            batch = new_batch();
+            largest = 0;
+        }
+        match consumer.announce_sleep() {
+            // What was committed before the process ended is still drained: the loop comes round once more.
+            Ok(true) => end = sleep(attachment, doorbell, &mut said).await,
+            Ok(false) => {}
+            Err(error) => return broken(&error),
+        }
+        consumer.announce_awake();
+    }
+}
+
+fn broken(error: &RingError) -> End {
+    End::Broken(Refusal::new(RefusalCode::Ring, error.to_string()))
+}
+
+/// Publishes a batch and waits until it is flushed everywhere. What comes before an unsound record is delivered.
+async fn deliver(attachment: &Attachment, batch: &Batch) -> Result<(), Refusal> {
+    let mut taken = Ok(());
+    let flushed = attachment.shard.deliver(|round| {
+        taken = batch.records().try_for_each(|record| intake::take(attachment, record, round));
+    });
+    if let Some(flushed) = flushed {
+        flushed.wait().await;
+    }
+    taken
+}
+
+/// Until the doorbell rings (`None`) or one side leaves.
+async fn sleep(attachment: &Attachment, doorbell: &Edge, said: &mut Vec<u8>) -> Option<End> {
+    tokio::select! {
+        biased;
+        rung = doorbell.next() => rung.err().map(|_| End::ServerLeaves),
+        end = farewell(attachment, said) => Some(end),
+        () = attachment.process_ended() => Some(End::Left),
+        () = attachment.shard.reached(Phase::Draining) => Some(End::ServerLeaves),
+    }
+}
+
+/// Over the socket of a ring nothing comes but a goodbye or the end.
+async fn farewell(attachment: &Attachment, said: &mut Vec<u8>) -> End {
+    let stream = &attachment.stream;
+    loop {
+        match Message::decode_within(said, HANDSHAKE_BYTES_MAX) {
+            Ok(None) => {}
+            Ok(Some((Message::Goodbye, _))) => return End::Left,
+            Ok(Some(_)) => {
+                let message =
+                    "expected nothing but Goodbye on the socket of a ring, but found another message";
+                return End::Broken(Refusal::new(RefusalCode::Protocol, message));
+            }
+            Err(error) => return End::Broken(error.into()),
+        }
+        let mut buf = [0; 64];
+        match stream.readable().await.and_then(|()| stream.try_read(&mut buf)) {
+            Ok(0) => return End::Left,
+            Ok(n) => said.extend_from_slice(&buf[..n]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return End::Left,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The Fanfare server: it drains the rings of local PHP processes and delivers to Pusher clients.
+//!
+//! The hops of one broadcast, each with its verb and its room:
+//!
+//! 1. [`ingest`] *drains* a ring (or takes messages from the Unix socket) and decodes records;
+//! 2. [`node`] *publishes*: checks names and limits, and hands the publication to the [`broker`];
+//! 3. [`hub`] *delivers*: encodes the WebSocket frame once and finds the shards with subscribers;
+//! 4. [`shard`]: each connection's outbox *enqueues* the frame, and *flushes* once per batch.
+//!
+//! [`pusher`] is the protocol without I/O, [`http`] the requests on the port and the Unix socket, [`lifecycle`]
+//! how the server starts, serves and leaves. [`limits`], [`metrics`] and [`pusher::codes`] are catalogues that
+//! read as documentation. The library exists for the binary `fanfare`, its tests and its fuzz targets; it
+//! promises nothing to others.
+
+#![forbid(unsafe_code)]
+
+pub mod broker;
+pub mod config;
+pub mod entropy;
+pub mod frame;
+pub mod http;
+pub mod hub;
+pub mod ingest;
+pub mod lifecycle;
+pub mod limits;
+pub mod logs;
+pub mod metrics;
+pub mod node;
+pub mod publication;
+pub mod pusher;
+pub mod shard;

@@ -1,0 +1,229 @@
+//! How the server starts, serves and leaves.
+//!
+//! Configuration (plain data) → [`bind`] (everything that can fail for want of the system) → serve → drain, with a
+//! deadline. Owns signals, threads and the phases; what each phase means for connections and rings is theirs,
+//! they watch [`Phase`].
+
+pub mod bind;
+
+use std::future::Future;
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::config::Configuration;
+use crate::entropy;
+use crate::node::Node;
+use crate::shard::{self, Equipment};
+use bind::{BindError, Bound};
+
+/// Where the server is in its life. It only ever goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not all shards accept connections yet.
+    Starting,
+    /// Everything is as it should be.
+    Serving,
+    /// Nobody new is accepted; rings are drained once more and left to the successor.
+    Draining,
+    /// No ring is attached any more; clients are told to connect elsewhere.
+    Closing,
+    /// It is over.
+    Stopped,
+}
+
+/// Why a server does not start, or ends without having been told to.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// An address or the socket cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system refused something else.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was attempted.
+        action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A shard ended on its own.
+    #[error("shard {index} ended unexpectedly, see the log above; the others were stopped in good order")]
+    Shard {
+        /// Which one.
+        index: usize,
+    },
+}
+
+fn system(action: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |source| ServeError::System { action, source }
+}
+
+/// One shard's thread, and what it tells.
+struct Running {
+    thread: JoinHandle<io::Result<()>>,
+    ready: oneshot::Receiver<()>,
+    detached: oneshot::Receiver<()>,
+}
+
+/// Serves until SIGTERM or SIGINT, then leaves in good order; a second signal ends it at once.
+///
+/// # Errors
+/// [`ServeError`] says what to do.
+pub fn serve(configuration: Configuration) -> Result<(), ServeError> {
+    let bound = bind::bind(&configuration)?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("set up the main thread"))?;
+    // Before anything is served, so that an early signal is not the default's, which kills.
+    let _guard = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("listen for SIGINT"))?;
+    runtime.block_on(conduct(configuration, bound, async || {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    }))
+}
+
+async fn conduct(
+    configuration: Configuration,
+    bound: Bound,
+    mut next_signal: impl AsyncFnMut() -> &'static str,
+) -> Result<(), ServeError> {
+    let shards = configuration.shards;
+    let apps = configuration.apps.len();
+    let deadline = Duration::from_millis(configuration.limits.drain_timeout_ms as u64);
+    let (phase, watching) = watch::channel(Phase::Starting);
+    let (ended, mut endings) = mpsc::unbounded_channel();
+    let Bound { listeners, addresses, socket } = bound;
+    let (socket_listener, socket_file) = socket.split();
+    let mut running = start_shards(configuration, listeners, socket_listener, watching, &ended)?;
+    for (index, shard) in running.iter_mut().enumerate() {
+        (&mut shard.ready).await.map_err(|_| ServeError::Shard { index })?;
+    }
+    phase.send_replace(Phase::Serving);
+    let listen = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    info!(listen, socket = %socket_file.path().display(), shards, apps, pid = std::process::id(), "serving");
+
+    let failed = tokio::select! {
+        signal = next_signal() => {
+            info!(signal, "leaving");
+            None
+        }
+        Some(index) = endings.recv() => {
+            error!(shard = index, "a shard ended unexpectedly; leaving");
+            Some(index)
+        }
+    };
+    // From here on PHP processes and a successor find nobody at the path.
+    phase.send_replace(Phase::Draining);
+    socket_file.remove();
+    let leave = async {
+        let detached = running.iter_mut().map(|shard| &mut shard.detached);
+        if !within(deadline, all(detached)).await {
+            warn!(
+                "PHP processes that did not detach in time are cut off; what they committed is the successor's"
+            );
+        }
+        phase.send_replace(Phase::Closing);
+        for _ in 0..shards - usize::from(failed.is_some()) {
+            endings.recv().await;
+        }
+    };
+    tokio::select! {
+        // The shards keep the deadline for their clients; this one is for a shard that does not answer at all.
+        () = async { within(deadline * 3, leave).await; } => {}
+        signal = next_signal() => warn!(signal, "told again; ending at once"),
+    }
+    for shard in running.into_iter().filter(|shard| shard.thread.is_finished()) {
+        if let Ok(Err(error)) = shard.thread.join() {
+            error!(%error, "a shard ended with an error");
+        }
+    }
+    phase.send_replace(Phase::Stopped);
+    info!("stopped");
+    failed.map_or(Ok(()), |index| Err(ServeError::Shard { index }))
+}
+
+fn start_shards(
+    configuration: Configuration,
+    listeners: Vec<Vec<std::net::TcpListener>>,
+    socket: std::os::unix::net::UnixListener,
+    phase: watch::Receiver<Phase>,
+    ended: &mpsc::UnboundedSender<usize>,
+) -> Result<Vec<Running>, ServeError> {
+    let process = u32::from_ne_bytes(entropy::bytes().map_err(system("draw random bytes"))?);
+    let (senders, mailboxes): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let node = std::sync::Arc::new(Node::new(configuration, senders, phase, process));
+    let mut socket = Some(socket);
+    let equipped = listeners.into_iter().zip(mailboxes).enumerate();
+    equipped
+        .map(|(index, (listeners, mailbox))| {
+            let (ready_sender, ready) = oneshot::channel();
+            let (detached_sender, detached) = oneshot::channel();
+            let equipment = Equipment {
+                index,
+                node: std::sync::Arc::clone(&node),
+                listeners,
+                socket: socket.take(),
+                mailbox,
+                ready: ready_sender,
+                detached: detached_sender,
+            };
+            let ending = Ending { index, ended: ended.clone() };
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{index}"))
+                .spawn(move || {
+                    let _ending = ending;
+                    shard::run(equipment)
+                })
+                .map_err(system("start a shard's thread"))?;
+            Ok(Running { thread, ready, detached })
+        })
+        .collect()
+}
+
+/// Says that a shard's thread has ended, by a panic too.
+struct Ending {
+    index: usize,
+    ended: mpsc::UnboundedSender<usize>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Nobody listening means that the process is ending.
+        let _ = self.ended.send(self.index);
+    }
+}
+
+async fn all<'a>(detached: impl Iterator<Item = &'a mut oneshot::Receiver<()>>) {
+    for shard in detached {
+        // An error is a shard that has ended, which is as detached as can be.
+        let _ = shard.await;
+    }
+}
+
+/// Whether something was done in time.
+async fn within(deadline: Duration, done: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(deadline, done).await.is_ok()
+}
+
+/// Every connection is a descriptor, and the soft limit is mostly 1,024 for programs that cannot bear more.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) =
+            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        warn!(%error, current = limit.current, "cannot raise the limit of open files; raise it with ulimit -n");
+    }
+}

@@ -1,0 +1,160 @@
+//! The catalogue of limits: everything that could grow has a bound, and here it stands.
+//!
+//! Every row gives the name under `"limits"` in the configuration (unit last), the default, the range that is
+//! accepted, what happens at the limit, and which metric counts it. The wire format's own bounds (100 channels
+//! in one publication, 200 bytes in one name) are `fanfare_wire::record`'s and cannot be configured.
+
+/// One row of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// Its name in the configuration; the unit is the last word before `_max`, or the last word.
+    pub name: &'static str,
+    /// The value when nothing is configured.
+    pub default: usize,
+    /// The smallest value that is accepted.
+    pub at_least: usize,
+    /// The largest value that is accepted.
+    pub at_most: usize,
+    /// What happens at the limit.
+    pub outcome: &'static str,
+    /// The metric that counts it, if one does.
+    pub metric: Option<&'static str>,
+}
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident = $default:expr, $range:expr, $outcome:literal, $metric:expr;)*) => {
+        /// The limits in force.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits { $($(#[$doc])* pub $name: usize,)* }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// All limits, in the order of this file.
+            pub const CATALOGUE: &'static [Limit] = &[$(Limit {
+                name: stringify!($name),
+                default: $default,
+                at_least: *$range.start(),
+                at_most: *$range.end(),
+                outcome: $outcome,
+                metric: $metric,
+            },)*];
+
+            /// The value of the limit called `name`, to be changed; `None` when there is no such limit.
+            pub fn entry(&mut self, name: &str) -> Option<&mut usize> {
+                match name {
+                    $(stringify!($name) => Some(&mut self.$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+limits! {
+    // Clients.
+
+    /// WebSocket connections of this node.
+    connections_max = 100_000, 1..=10_000_000,
+        "the client is told 4100 and comes back after a second or more", Some("connections_refused_total");
+    /// Channels that one connection holds.
+    connection_channels_max = 1_000, 1..=100_000,
+        "the subscription is refused: subscription_error LimitReached and error 4100", None;
+    /// Bytes of one message from a client.
+    message_bytes_max = 100_000, KIB..=16 * MIB,
+        "the connection is closed with 1009", Some("messages_too_large_total");
+    /// How deep arrays and objects nest in a message from a client.
+    json_depth_max = 32, 4..=120,
+        "the message is answered by error 4300", None;
+    /// Bytes that wait for one connection. A single event always fits into an empty outbox.
+    outbox_bytes_max = MIB, KIB..=1024 * MIB,
+        "the client does not keep up: it is closed with 4100, others are not delayed", Some("outbox_overflows_total");
+    /// What clients are told to wait, hearing nothing, before they ping.
+    activity_timeout_s = 120, 1..=86_400,
+        "the client pings", None;
+    /// How long the other side may take to answer a close frame and read what waits.
+    close_timeout_ms = 3_000, 1..=60_000,
+        "the socket is closed", None;
+
+    // HTTP.
+
+    /// Bytes of a request's head.
+    request_head_bytes_max = 16 * KIB, 8 * KIB..=MIB,
+        "the request is answered 431", None;
+    /// How long a client may take to send a request's head, or keep an idle connection.
+    request_head_timeout_ms = 10_000, 1..=600_000,
+        "the connection is closed", None;
+
+    // Publications.
+
+    /// Bytes of a channel's name.
+    channel_bytes_max = 200, 1..=200,
+        "the subscription is refused; the publication is dropped", Some("publications_rejected_total");
+    /// Bytes of an event's name.
+    event_bytes_max = 200, 1..=200,
+        "the publication is dropped", Some("publications_rejected_total");
+    /// Bytes of an event's data. Pusher allows 10 KiB; applications that outgrow it are why this is larger.
+    data_bytes_max = 256 * KIB, 1..=15 * MIB,
+        "PHP is told the largest record when it attaches and throws TooLarge; what comes anyway is dropped",
+        Some("publications_rejected_total");
+
+    // PHP processes.
+
+    /// PHP processes attached at a time.
+    attachments_max = 4_096, 1..=1_000_000,
+        "the attachment is refused", Some("attachments_refused_total");
+    /// Connections of the Unix socket that have not finished their handshake.
+    attach_pending_max = 256, 1..=65_536,
+        "further ones wait in the socket's queue", None;
+    /// How long a peer may take for the handshake.
+    attach_timeout_ms = 2_000, 1..=60_000,
+        "the attachment is refused", Some("attachments_refused_total");
+    /// Records that one ring or socket hands over before others have their turn.
+    batch_records_max = 256, 1..=65_536,
+        "the rest is taken in the next turn", None;
+    /// Bytes of the same.
+    batch_bytes_max = 256 * KIB, KIB..=64 * MIB,
+        "the rest is taken in the next turn", None;
+    /// How long a ring that had records is looked at again before its doorbell is waited for.
+    look_again_us = 50, 0..=10_000,
+        "the server sleeps and PHP wakes it with the next record", None;
+    /// Rings of one shard up to which it looks again; with more, some are idle and looking costs the others.
+    look_again_rings_max = 8, 0..=4_096,
+        "the server sleeps at once and PHP wakes it with the next record", None;
+
+    // Leaving.
+
+    /// How long leaving in good order may take.
+    drain_timeout_ms = 8_000, 1..=3_600_000,
+        "what is still connected is cut off", None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn defaults_are_within_their_own_ranges_and_names_end_in_a_unit() {
+        for limit in Limits::CATALOGUE {
+            assert!((limit.at_least..=limit.at_most).contains(&limit.default), "{}", limit.name);
+            let (name, last) = limit.name.rsplit_once('_').unwrap();
+            assert!(["max", "ms", "us", "s"].contains(&last), "{name}_{last}");
+        }
+    }
+
+    #[test]
+    fn every_metric_of_the_catalogue_exists() {
+        let known: Vec<&str> = Metrics::CATALOGUE.iter().map(|metric| metric.name).collect();
+        for metric in Limits::CATALOGUE.iter().filter_map(|limit| limit.metric) {
+            assert!(known.contains(&metric), "{metric}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The catalogue of metrics.
+//!
+//! Every number that the server counts stands here with its meaning; `GET /metrics` on the Unix socket gives
+//! them in Prometheus' text format (version 0.0.4). Counters are relaxed atomics: they order nothing. Hot paths
+//! add once per batch, not once per event.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How a metric moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Movement {
+    /// Only ever up.
+    Counter,
+    /// Up and down.
+    Gauge,
+}
+
+/// One row of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Description {
+    /// Its name, without the prefix `fanfare_`.
+    pub name: &'static str,
+    /// How it moves.
+    pub movement: Movement,
+    /// What it counts.
+    pub meaning: &'static str,
+}
+
+/// A number that any shard changes.
+#[derive(Debug, Default)]
+pub struct Metric(AtomicU64);
+
+impl Metric {
+    /// Counts one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Counts several.
+    pub fn add(&self, n: u64) {
+        if n > 0 {
+            self.0.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// One fewer, of a gauge.
+    pub fn decrement(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one unless that would be more than `max`; whether it did.
+    pub fn increment_up_to(&self, max: u64) -> bool {
+        let within = |n: u64| (n < max).then_some(n + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+    }
+}
+
+macro_rules! metrics {
+    ($($movement:ident $name:ident = $meaning:literal;)*) => {
+        /// The numbers of one node.
+        #[derive(Debug, Default)]
+        pub struct Metrics { $(#[doc = $meaning] pub $name: Metric,)* }
+
+        impl Metrics {
+            /// All metrics, in the order of this file.
+            pub const CATALOGUE: &'static [Description] = &[$(Description {
+                name: stringify!($name),
+                movement: Movement::$movement,
+                meaning: $meaning,
+            },)*];
+
+            /// The numbers now, in the catalogue's order.
+            fn values(&self) -> Vec<u64> {
+                vec![$(self.$name.value(),)*]
+            }
+        }
+    };
+}
+
+metrics! {
+    Gauge connections = "WebSocket connections that are open, refused ones not counted.";
+    Counter connections_opened_total = "WebSocket connections that were let in.";
+    Counter connections_refused_total = "WebSocket requests that were answered by an error and a close.";
+    Counter messages_total = "Text messages from clients.";
+    Counter messages_too_large_total = "Messages from clients over message_bytes_max.";
+    Counter protocol_errors_total = "Connections that broke the WebSocket protocol.";
+    Counter outbox_overflows_total = "Clients that were closed because they did not keep up.";
+    Counter accept_errors_total = "Connections that could not be accepted, mostly for want of descriptors.";
+    Gauge channels = "Channels with a subscriber, each counted once per shard that has one.";
+    Gauge attachments = "PHP processes that are attached.";
+    Gauge attachments_ring = "Those of them that use a ring.";
+    Counter attachments_total = "Attachments that were accepted.";
+    Counter attachments_refused_total = "Attachments that were refused.";
+    Counter attachments_broken_total = "Attachments that ended because what came over them was not sound.";
+    Counter publications_total = "Publications that this node took on.";
+    Counter publications_rejected_total = "Publications that were dropped because of a name, a limit or text that is not UTF-8.";
+    Counter deliveries_total = "Events that were put into an outbox.";
+}
+
+impl Metrics {
+    /// Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        for (metric, value) in Self::CATALOGUE.iter().zip(self.values()) {
+            let Description { name, movement, meaning } = metric;
+            let movement = match movement {
+                Movement::Counter => "counter",
+                Movement::Gauge => "gauge",
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(
+                out,
+                "# HELP fanfare_{name} {meaning}\n# TYPE fanfare_{name} {movement}\nfanfare_{name} {value}\n"
+            );
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_every_metric_with_its_kind() {
+        let metrics = Metrics::default();
+        metrics.publications_total.add(3);
+        metrics.connections.increment();
+        let text = metrics.render();
+        assert!(text.contains("# TYPE fanfare_publications_total counter\nfanfare_publications_total 3\n"));
+        assert!(text.contains("# TYPE fanfare_connections gauge\nfanfare_connections 1\n"));
+        for metric in Metrics::CATALOGUE {
+            let is_counter = metric.movement == Movement::Counter;
+            assert_eq!(metric.name.ends_with("_total"), is_counter, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn a_bounded_gauge_stops_at_its_bound() {
+        let metric = Metric::default();
+        assert!(metric.increment_up_to(1));
+        assert!(!metric.increment_up_to(1));
+        metric.decrement();
+        assert!(metric.increment_up_to(1));
+    }
+}

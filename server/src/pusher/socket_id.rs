@@ -1,0 +1,95 @@
+//! Socket ids: Pusher's name for a connection, `\d+\.\d+`.
+//!
+//! Owns their text form and that no two connections of one node process share one. The first number is drawn
+//! when the process starts, so that an id of before a restart (which a browser may still send along with a
+//! broadcast as the connection to leave out) does not name somebody else's connection after it.
+
+use std::fmt;
+
+/// A connection's Pusher name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SocketId {
+    process: u64,
+    serial: u64,
+}
+
+impl SocketId {
+    /// Parses `\d+\.\d+`. A text of another form, or with a number beyond 64 bits, names no connection.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (process, serial) = text.split_once('.')?;
+        let number = |digits: &str| {
+            let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+            if all_digits { digits.parse().ok() } else { None }
+        };
+        let id = Self { process: number(process)?, serial: number(serial)? };
+        // "01.2" is not how any id of ours is written: it names nobody, rather than 1.2.
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.process, self.serial)
+    }
+}
+
+/// Gives out the ids of one shard: serial numbers of its residue class, so that shards share no counter.
+#[derive(Debug)]
+pub struct SocketIds {
+    process: u64,
+    next: u64,
+    stride: u64,
+}
+
+impl SocketIds {
+    /// The ids of shard `shard` of `shards`, in the process that drew the number `process`.
+    pub fn new(process: u32, shard: usize, shards: usize) -> Self {
+        // Never 0: a reader that takes the id as a number should not find a falsy one.
+        Self { process: u64::from(process) + 1, next: shard as u64 + 1, stride: shards.max(1) as u64 }
+    }
+
+    /// The next id.
+    pub fn draw(&mut self) -> SocketId {
+        let serial = self.next;
+        self.next += self.stride;
+        SocketId { process: self.process, serial }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_all_shards_differ_and_survive_their_text_form() {
+        let mut seen = std::collections::HashSet::new();
+        for shard in 0..3 {
+            let mut ids = SocketIds::new(u32::MAX, shard, 3);
+            for _ in 0..100 {
+                let id = ids.draw();
+                assert_eq!(SocketId::parse(&id.to_string()), Some(id));
+                assert!(seen.insert(id));
+            }
+        }
+    }
+
+    #[test]
+    fn other_texts_name_nobody() {
+        for text in [
+            "",
+            ".",
+            "1",
+            "1.",
+            ".2",
+            "1.2.3",
+            "-1.2",
+            "+1.2",
+            "1.2\n",
+            "01.2",
+            "1.99999999999999999999999",
+            "a.b",
+        ] {
+            assert_eq!(SocketId::parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The connections of one shard and what waits for them.
+//!
+//! Owns every connection's outbox and fate, and the shard's part of the hub. All of it is changed by one thread
+//! between two awaits, so delivery takes no lock. Leaves reading, and the conversation, to each connection's task
+//! ([`super::connection`]).
+
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use slotmap::SlotMap;
+use tokio::net::TcpStream;
+use tracing::info;
+
+use super::outbox::{Flush, Outbox, Overflow, Spares};
+use crate::frame;
+use crate::hub::{ConnectionKey, Delivery, Subscribers};
+use crate::metrics::Metrics;
+use crate::node::AppIndex;
+use crate::pusher::{ChannelName, Code, SocketId, events};
+
+/// One client's socket and what waits for it.
+#[derive(Debug)]
+struct Connection {
+    socket_id: SocketId,
+    stream: Rc<TcpStream>,
+    outbox: Outbox,
+    /// The task, to be woken when the fate changes or the socket is blocked.
+    task: Option<Waker>,
+    fate: Fate,
+    /// Whether it stands in the list of outboxes to be flushed.
+    touched: bool,
+}
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is served.
+    Open,
+    /// A close frame is the last that is in its outbox.
+    Closing,
+    /// Its socket cannot be written any more.
+    Broken,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Connections {
+    connections: SlotMap<ConnectionKey, Connection>,
+    subscribers: Subscribers,
+    spares: Spares,
+    touched: Vec<ConnectionKey>,
+    overflowed: Vec<ConnectionKey>,
+    outbox_bytes_max: usize,
+}
+
+impl Connections {
+    /// None yet.
+    pub(super) fn new(subscribers: Subscribers, outbox_bytes_max: usize) -> Self {
+        Self {
+            connections: SlotMap::with_key(),
+            subscribers,
+            spares: Spares::default(),
+            touched: Vec::new(),
+            overflowed: Vec::new(),
+            outbox_bytes_max,
+        }
+    }
+
+    /// Takes on a connection.
+    pub(super) fn open(&mut self, socket_id: SocketId, stream: Rc<TcpStream>) -> ConnectionKey {
+        self.connections.insert(Connection {
+            socket_id,
+            stream,
+            outbox: Outbox::default(),
+            task: None,
+            fate: Fate::Open,
+            touched: false,
+        })
+    }
+
+    /// Forgets a connection, and drops its side of the socket.
+    pub(super) fn remove(&mut self, key: ConnectionKey) {
+        self.subscribers.leave(key);
+        self.connections.remove(key);
+    }
+
+    /// Every connection, to be closed one after the other.
+    pub(super) fn keys(&self) -> Vec<ConnectionKey> {
+        self.connections.keys().collect()
+    }
+
+    /// Makes a connection a subscriber.
+    pub(super) fn subscribe(&mut self, key: ConnectionKey, app: AppIndex, channel: &ChannelName) {
+        if self.fate(key) == Some(Fate::Open) {
+            self.subscribers.subscribe(key, app, channel);
+        }
+    }
+
+    /// Makes it one no longer.
+    pub(super) fn unsubscribe(&mut self, key: ConnectionKey, app: AppIndex, channel: &ChannelName) {
+        self.subscribers.unsubscribe(key, app, channel.as_str());
+    }
+
+    /// Where a connection is in its life; `None` when it is gone.
+    pub(super) fn fate(&self, key: ConnectionKey) -> Option<Fate> {
+        self.connections.get(key).map(|connection| connection.fate)
+    }
+
+    /// Enqueues a frame for one connection; [`Connections::flush_touched`] writes it.
+    pub(super) fn enqueue(&mut self, key: ConnectionKey, frame: Bytes) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.fate != Fate::Open {
+            return;
+        }
+        match connection.outbox.enqueue(frame, self.outbox_bytes_max, &mut self.spares) {
+            Ok(()) => touch(connection, key, &mut self.touched),
+            Err(Overflow) => self.overflowed.push(key),
+        }
+    }
+
+    /// Enqueues every delivery for its subscribers, the excluded connection left out. Gives their number.
+    pub(super) fn deliver(&mut self, deliveries: &[Delivery]) -> u64 {
+        let mut delivered = 0;
+        for delivery in deliveries {
+            for key in self.subscribers.of(delivery.app, &delivery.channel) {
+                let Some(connection) = self.connections.get_mut(key) else { continue };
+                if connection.fate != Fate::Open || delivery.except == Some(connection.socket_id) {
+                    continue;
+                }
+                let frame = delivery.frame.clone();
+                match connection.outbox.enqueue(frame, self.outbox_bytes_max, &mut self.spares) {
+                    Ok(()) => {
+                        delivered += 1;
+                        touch(connection, key, &mut self.touched);
+                    }
+                    Err(Overflow) => self.overflowed.push(key),
+                }
+            }
+        }
+        delivered
+    }
+
+    /// Sends a close frame and takes no more for this connection. A code for frames only closes as 1002 would.
+    pub(super) fn close(&mut self, key: ConnectionKey, code: Code, reason: &str) {
+        let code = if code.may_close() { code } else { Code::Protocol };
+        self.finish(key, frame::close(code, reason));
+    }
+
+    /// Enqueues `last` and takes no more for this connection.
+    pub(super) fn finish(&mut self, key: ConnectionKey, last: Bytes) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.fate != Fate::Open {
+            return;
+        }
+        connection.outbox.enqueue_last(last);
+        connection.fate = Fate::Closing;
+        touch(connection, key, &mut self.touched);
+        wake(connection);
+        self.subscribers.leave(key);
+    }
+
+    /// Writes what was enqueued since the last time: one write per connection, however much it is. First the
+    /// clients that did not keep up get their last words.
+    pub(super) fn flush_touched(&mut self, metrics: &Metrics) {
+        for key in std::mem::take(&mut self.overflowed) {
+            self.overflow(key, metrics);
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.touched = false;
+                if flush(connection, &mut self.spares) == Flush::Blocked {
+                    // The task waits for room, or ends when the socket is broken.
+                    wake(connection);
+                }
+            }
+        }
+        // The list keeps its room for the next batch.
+        self.touched = touched;
+    }
+
+    fn overflow(&mut self, key: ConnectionKey, metrics: &Metrics) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.fate != Fate::Open {
+            return;
+        }
+        const REASON: &str = "this client does not keep up; reconnect and subscribe to less";
+        connection.outbox.discard();
+        connection.outbox.enqueue_last(frame::text(&events::error(Code::OverCapacity, REASON)));
+        info!(socket_id = %connection.socket_id, "a client does not keep up and is closed");
+        metrics.outbox_overflows_total.increment();
+        self.close(key, Code::OverCapacity, REASON);
+    }
+
+    /// For the connection's task: remembers it, writes what waits as far as the socket takes it, and says what
+    /// became of the connection. `Pending` while it is open and nothing but reading is to be done.
+    pub(super) fn poll_write(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<Fate> {
+        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(Fate::Broken) };
+        if !connection.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            connection.task = Some(cx.waker().clone());
+        }
+        while !connection.outbox.is_empty() && connection.fate != Fate::Broken {
+            match connection.stream.poll_write_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    // Blocked once more: the next turn registers for room.
+                    flush(connection, &mut self.spares);
+                }
+                Poll::Ready(Err(_)) => connection.fate = Fate::Broken,
+                Poll::Pending => break,
+            }
+        }
+        match connection.fate {
+            Fate::Open => Poll::Pending,
+            fate => Poll::Ready(fate),
+        }
+    }
+
+    /// Whether everything for a connection is written.
+    pub(super) fn is_flushed(&self, key: ConnectionKey) -> bool {
+        self.connections.get(key).is_none_or(|connection| connection.outbox.is_empty())
+    }
+}
+
+fn touch(connection: &mut Connection, key: ConnectionKey, touched: &mut Vec<ConnectionKey>) {
+    if !connection.touched {
+        connection.touched = true;
+        touched.push(key);
+    }
+}
+
+fn wake(connection: &Connection) {
+    if let Some(task) = &connection.task {
+        task.wake_by_ref();
+    }
+}
+
+/// Writes as far as the socket takes it. A broken socket counts as blocked: its fate says the rest.
+fn flush(connection: &mut Connection, spares: &mut Spares) -> Flush {
+    let stream = &connection.stream;
+    connection.outbox.flush(spares, |slices| stream.try_write_vectored(slices)).unwrap_or_else(|_| {
+        connection.fate = Fate::Broken;
+        Flush::Blocked
+    })
+}

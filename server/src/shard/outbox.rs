@@ -1,0 +1,231 @@
+//! The bounded bytes that wait to be written to one connection; the only writer of its socket.
+//!
+//! Owns order, bound and partial writes. Frames are shared, not copied: an outbox holds references. Knows nothing
+//! of sockets ([`Outbox::flush`] is given something that writes) nor of what a full outbox means for its client.
+//!
+//! An empty outbox owns no memory: its queue comes from the shard's [`Spares`] and goes back there.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::Bytes;
+
+/// Slices that one write takes; more than a kernel needs to fill a socket buffer with small frames.
+const SLICES_MAX: usize = 64;
+
+/// Frames on their way to one connection.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    frames: VecDeque<Bytes>,
+    /// Bytes of the first frame that are written already.
+    written: usize,
+    /// Bytes that are not written yet.
+    waiting: usize,
+}
+
+/// The outbox would hold more than it may: the client does not keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Overflow;
+
+/// How far a flush came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flush {
+    /// Everything is written.
+    Empty,
+    /// The socket takes no more for now.
+    Blocked,
+}
+
+/// Queues that no outbox uses at the moment, so that delivery allocates nothing per subscriber.
+#[derive(Debug, Default)]
+pub(super) struct Spares(Vec<VecDeque<Bytes>>);
+
+/// Spare queues that a shard keeps, and the frames that one may have room for to be kept.
+const SPARES_MAX: usize = 1024;
+const SPARE_FRAMES_MAX: usize = 256;
+
+impl Outbox {
+    /// Whether everything is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Appends a frame. A frame larger than `bytes_max` still fits into an empty outbox.
+    ///
+    /// # Errors
+    /// [`Overflow`]: the frame is not taken.
+    pub(super) fn enqueue(
+        &mut self,
+        frame: Bytes,
+        bytes_max: usize,
+        spares: &mut Spares,
+    ) -> Result<(), Overflow> {
+        if self.frames.is_empty() {
+            if self.frames.capacity() == 0
+                && let Some(spare) = spares.0.pop()
+            {
+                self.frames = spare;
+            }
+        } else if self.waiting.saturating_add(frame.len()) > bytes_max {
+            return Err(Overflow);
+        }
+        self.waiting += frame.len();
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
+    /// Appends a frame whatever the bound: the last words to a client that does not keep up.
+    pub(super) fn enqueue_last(&mut self, frame: Bytes) {
+        self.waiting += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    /// Drops every frame of which nothing is written yet; one that has begun must be ended, or what follows it
+    /// could not be read.
+    pub(super) fn discard(&mut self) {
+        self.frames.truncate(usize::from(self.written > 0));
+        self.waiting = self.frames.front().map_or(0, |frame| frame.len() - self.written);
+    }
+
+    /// Writes until everything is written or `write` says that it would block.
+    ///
+    /// # Errors
+    /// What `write` says, other than that it would block; `WriteZero` when it takes nothing.
+    pub(super) fn flush(
+        &mut self,
+        spares: &mut Spares,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<Flush> {
+        while !self.frames.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut skip = self.written;
+            let filled = slices.iter_mut().zip(&self.frames).map(|(slice, frame)| {
+                *slice = IoSlice::new(&frame[std::mem::take(&mut skip)..]);
+            });
+            let filled = filled.count();
+            match write(&slices[..filled]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.advance(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flush::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let queue = std::mem::take(&mut self.frames);
+        if queue.capacity() <= SPARE_FRAMES_MAX && spares.0.len() < SPARES_MAX {
+            spares.0.push(queue);
+        }
+        Ok(Flush::Empty)
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.waiting = self.waiting.saturating_sub(n);
+        self.written += n;
+        while let Some(first) = self.frames.front() {
+            if self.written < first.len() {
+                return;
+            }
+            self.written -= first.len();
+            self.frames.pop_front();
+        }
+        self.written = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket that takes `room` bytes, at most `step` of them in one write.
+    struct Socket {
+        taken: Vec<u8>,
+        room: usize,
+        step: usize,
+        writes: usize,
+    }
+
+    impl Socket {
+        fn new(room: usize, step: usize) -> Self {
+            Self { taken: Vec::new(), room, step, writes: 0 }
+        }
+
+        fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.writes += 1;
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            let n = all.len().min(self.room).min(self.step);
+            self.taken.extend_from_slice(&all[..n]);
+            self.room -= n;
+            Ok(n)
+        }
+    }
+
+    fn frames(outbox: &mut Outbox, spares: &mut Spares, texts: &[&'static str]) {
+        for text in texts {
+            outbox.enqueue(Bytes::from_static(text.as_bytes()), 1000, spares).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_burst_is_one_write() {
+        let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+        let mut socket = Socket::new(usize::MAX, usize::MAX);
+        frames(&mut outbox, &mut spares, &["x"; 50]);
+        assert_eq!(outbox.flush(&mut spares, |s| socket.write(s)).unwrap(), Flush::Empty);
+        assert_eq!((socket.writes, socket.taken.len()), (1, 50));
+        assert_eq!((outbox.frames.capacity(), spares.0.len()), (0, 1));
+        frames(&mut outbox, &mut spares, &["y"]);
+        assert_eq!(spares.0.len(), 0);
+    }
+
+    #[test]
+    fn whatever_the_socket_takes_the_bytes_stay_in_order() {
+        for step in 1..8 {
+            let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+            let mut socket = Socket::new(5, step);
+            frames(&mut outbox, &mut spares, &["abc", "de", "fghi"]);
+            assert_eq!(outbox.flush(&mut spares, |s| socket.write(s)).unwrap(), Flush::Blocked);
+            frames(&mut outbox, &mut spares, &["jk"]);
+            socket.room = 100;
+            assert_eq!(outbox.flush(&mut spares, |s| socket.write(s)).unwrap(), Flush::Empty);
+            assert_eq!(socket.taken, b"abcdefghijk");
+            assert_eq!(outbox.waiting, 0);
+        }
+    }
+
+    #[test]
+    fn the_bound_holds_but_one_frame_always_fits() {
+        let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+        let big = Bytes::from(vec![0; 20]);
+        assert_eq!(outbox.enqueue(big.clone(), 10, &mut spares), Ok(()));
+        assert_eq!(outbox.enqueue(Bytes::from_static(b"x"), 10, &mut spares), Err(Overflow));
+        assert_eq!(outbox.enqueue(Bytes::from_static(b"x"), 21, &mut spares), Ok(()));
+    }
+
+    #[test]
+    fn discarding_keeps_what_has_begun() {
+        let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+        let mut socket = Socket::new(1, 1);
+        frames(&mut outbox, &mut spares, &["abc", "def"]);
+        outbox.flush(&mut spares, |s| socket.write(s)).unwrap();
+        outbox.discard();
+        outbox.enqueue_last(Bytes::from_static(b"!"));
+        socket.room = 100;
+        outbox.flush(&mut spares, |s| socket.write(s)).unwrap();
+        assert_eq!(socket.taken, b"abc!");
+
+        frames(&mut outbox, &mut spares, &["abc"]);
+        outbox.discard();
+        assert!(outbox.is_empty() && outbox.waiting == 0);
+    }
+
+    #[test]
+    fn a_broken_socket_is_an_error() {
+        let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+        frames(&mut outbox, &mut spares, &["abc"]);
+        assert!(outbox.flush(&mut spares, |_| Err(io::ErrorKind::BrokenPipe.into())).is_err());
+        assert!(outbox.flush(&mut spares, |_| Ok(0)).is_err());
+    }
+}

@@ -1,0 +1,4 @@
+//! From PHP into real clients, in every kind of PHP process.
+
+mod delivery;
+mod processes;

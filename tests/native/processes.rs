@@ -1,0 +1,160 @@
+//! Forks, php-fpm, long-lived loops, and a server that is not there.
+
+use fanfare_tests::{Broadcasts, Fpm, Php, Scene, Server, eventually, get, numbers_of};
+use serde_json::json;
+
+fn script(scene: &Scene, name: &str, extra: serde_json::Value) -> Php {
+    let mut argument = json!({
+        "socket": scene.socket(),
+        "key": fanfare_tests::APP_KEY,
+        "secret": fanfare_tests::APP_SECRET,
+    });
+    argument.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    Php::run(name, &argument)
+}
+
+/// Parent and children each have their own ring, whether the fork comes before or after the first broadcast.
+#[test]
+fn parent_and_children_broadcast_after_a_fork() {
+    for transport in ["ring", "socket"] {
+        let scene = Scene::new();
+        let server = Server::start(&scene);
+        script(&scene, "fork.php", json!({"children": 3, "count": 500, "transport": transport})).succeed();
+        eventually("all rings are let go", || (server.rings() == 0).then_some(()));
+        let journal = server.stop();
+        for worker in ["parent", "early-0", "early-1", "early-2", "late-0", "late-1", "late-2"] {
+            assert_eq!(numbers_of(&journal, worker), (0..500).collect::<Vec<_>>(), "{transport}: {worker}");
+        }
+    }
+}
+
+/// A child that does nothing keeps the parent's socket open: the server must see all the same that the parent ended.
+#[test]
+fn an_idle_forked_child_does_not_keep_the_parents_ring() {
+    let scene = Scene::new();
+    let server = Server::start(&scene);
+    let mut php = script(&scene, "fork-idle.php", json!({}));
+    php.out.wait("the child", |line| (line == "child waits").then_some(()));
+    assert_eq!(server.rings(), 1);
+    // Parent and child share standard input: the first line ends the parent.
+    php.tell("parent, end");
+    php.out.wait("the parent's last word", |line| (line == "parent ends").then_some(()));
+    eventually("the parent's ring is let go", || (server.rings() == 0).then_some(()));
+    php.tell("child, end");
+    php.succeed();
+    server.stop();
+}
+
+/// 400 requests through 4 workers that are recycled after 50, then a graceful reload under load.
+#[test]
+fn php_fpm_workers_broadcast_and_are_recycled() {
+    let scene = Scene::new();
+    let server = Server::start(&scene);
+    let fpm = Fpm::start(&scene, 4, 50);
+    let page = Scene::repository().join("tests/fixtures/request.php");
+    let request = |worker: &str, n: usize| {
+        let query = format!(
+            "socket={}&key={}&secret={}&worker={worker}&n={n}",
+            scene.socket(),
+            fanfare_tests::APP_KEY,
+            fanfare_tests::APP_SECRET
+        );
+        get(&fpm.socket, &page, &query)
+    };
+    let run = |generation: &str| {
+        std::thread::scope(|scope| {
+            for browser in 0..4 {
+                let worker = format!("{generation}-{browser}");
+                scope.spawn(move || {
+                    for n in 0..100 {
+                        assert_eq!(request(&worker, n).unwrap(), "ring", "{worker}, request {n}");
+                    }
+                });
+            }
+        });
+    };
+    run("first");
+    assert!(server.rings() <= 4, "{} rings for 4 workers", server.rings());
+    fpm.reload();
+    run("second");
+    let log = fpm.stop().join("\n");
+    assert!(!log.contains("Fanfare"), "{log}");
+    eventually("all rings are let go", || (server.rings() == 0).then_some(()));
+    let journal = server.stop();
+    for generation in ["first", "second"] {
+        for browser in 0..4 {
+            let mut numbers = numbers_of(&journal, &format!("{generation}-{browser}"));
+            // One browser's requests go to different workers: each is published, the order is theirs.
+            numbers.sort_unstable();
+            assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "{generation}-{browser}");
+        }
+    }
+}
+
+/// A worker that lives long, broadcasts now and then, and outlives its server twice.
+#[test]
+fn a_long_lived_worker_outlives_its_servers() {
+    let scene = Scene::new();
+    let mut server = Server::start(&scene);
+    let mut worker = Broadcasts::new(&scene, "long", 3000).with("window", 1000).with("retry", true).start();
+    let mut journals = Vec::new();
+    for round in 1..=3 {
+        worker.out.wait_for_count(round * 1000);
+        if round < 3 {
+            let address = server.address().to_owned();
+            journals.push(server.stop());
+            server = Server::start_with(&scene.configuration(&address));
+        }
+        worker.tell("go on");
+    }
+    worker.succeed();
+    journals.push(server.stop());
+    fanfare_tests::assert_complete(&journals, "long", 3000);
+}
+
+#[test]
+fn without_a_server_a_broadcast_is_unavailable_and_says_what_to_do() {
+    let scene = Scene::new();
+    let (status, out, _) = Broadcasts::new(&scene, "nobody", 1).start().wait();
+    assert_eq!(status.code(), Some(3));
+    assert!(out[0].starts_with("refused Fanfare\\Unavailable expected the Fanfare server at "), "{out:?}");
+    assert!(out[0].contains("php artisan fanfare:start"), "{out:?}");
+
+    // A socket file that a killed server left behind.
+    let server = Server::start(&scene);
+    server.kill();
+    assert!(std::path::Path::new(&scene.socket()).exists());
+    let (_, out, _) = Broadcasts::new(&scene, "nobody", 1).start().wait();
+    assert!(out[0].contains("nobody listens there"), "{out:?}");
+}
+
+#[test]
+fn wrong_credentials_are_rejected_and_others_go_on() {
+    for transport in ["ring", "socket"] {
+        let scene = Scene::new();
+        let server = Server::start(&scene);
+        for (name, value) in [("secret", "wrong"), ("key", "wrong")] {
+            let wrong = Broadcasts::new(&scene, "stranger", 1).option("transport", transport).with(name, value);
+            let (status, out, _) = wrong.start().wait();
+            assert_eq!(status.code(), Some(3));
+            assert!(out[0].starts_with("refused Fanfare\\Rejected "), "{transport}, {name}: {out:?}");
+        }
+        Broadcasts::new(&scene, "friend", 10).option("transport", transport).start().succeed();
+        let journal = server.stop();
+        assert_eq!(numbers_of(&journal, "friend").len(), 10);
+        assert_eq!(numbers_of(&journal, "stranger").len(), 0);
+    }
+}
+
+/// More than the server takes, less than the ring could hold.
+#[test]
+fn a_publication_beyond_the_servers_limit_is_too_large_and_says_both_numbers() {
+    let scene = Scene::new();
+    let server = Server::start(&scene);
+    let php = script(&scene, "too-large.php", json!({}));
+    let out = php.succeed();
+    assert_eq!(out[0], "Fanfare\\TooLarge", "{out:?}");
+    assert!(out[1].contains("expected a publication of at most"), "{out:?}");
+    assert_eq!(out[2], "ok", "a smaller one goes through afterwards: {out:?}");
+    server.stop();
+}

@@ -1,0 +1,191 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Tests\Broadcasting;
+
+use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
+use Fanfare\Laravel\Config\ConnectionConfig;
+use Fanfare\Laravel\Tests\Support\RecordedPublications;
+use Fanfare\Unavailable;
+use Illuminate\Broadcasting\BroadcastException;
+use Illuminate\Broadcasting\Channel;
+use Illuminate\Broadcasting\PresenceChannel;
+use Illuminate\Broadcasting\PrivateChannel;
+use PHPUnit\Framework\Attributes\DataProvider;
+use PHPUnit\Framework\TestCase;
+
+/**
+ * What lies between Laravel and a publication; what becomes of publications is tested elsewhere.
+ */
+final class FanfareBroadcasterTest extends TestCase
+{
+    private RecordedPublications $publications;
+
+    protected function setUp(): void
+    {
+        $this->publications = new RecordedPublications;
+    }
+
+    public function test_the_excluded_socket_comes_out_of_the_payload(): void
+    {
+        $this->broadcaster()->broadcast(['chat'], 'Said', ['text' => 'hi', 'socket' => '12.34']);
+
+        self::assertSame(
+            [['channels' => ['chat'], 'event' => 'Said', 'data' => '{"text":"hi"}', 'except' => '12.34']],
+            $this->publications->all,
+        );
+    }
+
+    public function test_without_a_socket_nobody_is_excluded(): void
+    {
+        $this->broadcaster()->broadcast(['chat'], 'Said', ['text' => 'hi', 'socket' => null]);
+        $this->broadcaster()->broadcast(['chat'], 'Said', ['text' => 'hi']);
+
+        foreach ($this->publications->all as $publication) {
+            self::assertNull($publication['except']);
+            self::assertSame('{"text":"hi"}', $publication['data']);
+        }
+
+        self::assertCount(2, $this->publications->all);
+    }
+
+    public function test_channel_objects_become_their_names(): void
+    {
+        $this->broadcaster()->broadcast(
+            ['a' => new Channel('news'), 'b' => new PrivateChannel('orders.1'), 'c' => new PresenceChannel('room')],
+            'E',
+        );
+
+        self::assertSame(['news', 'private-orders.1', 'presence-room'], $this->publications->all[0]['channels']);
+    }
+
+    /**
+     * Byte for byte what Pusher's PHP SDK would send, so that replacing it changes nothing for clients.
+     *
+     * @param  array<array-key, mixed>  $payload
+     */
+    #[DataProvider('payloads')]
+    public function test_payloads_are_encoded_as_pusher_does(array $payload, string $data): void
+    {
+        $this->broadcaster()->broadcast(['c'], 'E', $payload);
+
+        self::assertSame($data, $this->publications->all[0]['data']);
+    }
+
+    /**
+     * @return iterable<string, array{array<array-key, mixed>, string}>
+     */
+    public static function payloads(): iterable
+    {
+        yield 'empty' => [[], '[]'];
+        yield 'slashes and unicode' => [['u' => 'https://é.example/👋'], '{"u":"https:\/\/\u00e9.example\/\ud83d\udc4b"}'];
+        yield 'whole floats' => [['n' => 10.0, 'm' => 0.1], '{"n":10,"m":0.1}'];
+        yield 'nested' => [['a' => ['b' => [1, null, true]], 'o' => (object) []], '{"a":{"b":[1,null,true]},"o":{}}'];
+        yield 'a list' => [['x', 'y'], '["x","y"]'];
+    }
+
+    public function test_more_than_100_channels_become_several_publications_with_the_same_data(): void
+    {
+        $channels = array_map(static fn (int $n): Channel => new Channel("c{$n}"), range(1, 250));
+
+        $this->broadcaster()->broadcast($channels, 'E', ['x' => 1, 'socket' => '1.1']);
+
+        self::assertSame([100, 100, 50], array_map(static fn (array $p): int => count($p['channels']), $this->publications->all));
+        self::assertSame(
+            array_map(strval(...), $channels),
+            array_merge(...array_column($this->publications->all, 'channels')),
+        );
+        self::assertSame(['{"x":1}'], array_values(array_unique(array_column($this->publications->all, 'data'))));
+        self::assertSame(['1.1'], array_values(array_unique(array_column($this->publications->all, 'except'))));
+    }
+
+    public function test_exactly_100_channels_are_one_publication_and_none_is_none(): void
+    {
+        $this->broadcaster()->broadcast(array_map(static fn (int $n): string => "c{$n}", range(1, 100)), 'E');
+        $this->broadcaster()->broadcast([], 'E');
+
+        self::assertCount(1, $this->publications->all);
+    }
+
+    /**
+     * @param  array<array-key, mixed>  $channels
+     * @param  array<array-key, mixed>  $payload
+     */
+    #[DataProvider('refused')]
+    public function test_what_no_client_could_receive_is_refused_and_nothing_is_published(array $channels, array $payload, string $words): void
+    {
+        try {
+            $this->broadcaster()->broadcast($channels, 'E', $payload);
+            self::fail('expected BroadcastException, found that it was published');
+        } catch (BroadcastException $e) {
+            self::assertStringStartsWith('Broadcasting [E]: expected ', $e->getMessage());
+            self::assertStringContainsString($words, $e->getMessage());
+        }
+
+        self::assertSame([], $this->publications->all);
+    }
+
+    /**
+     * @return iterable<string, array{array<array-key, mixed>, array<array-key, mixed>, string}>
+     */
+    public static function refused(): iterable
+    {
+        yield 'a space in a name' => [['ok', 'not ok'], [], 'found "not ok"'];
+        yield 'a line break after a name' => [["chat\n"], [], 'found "chat\n"'];
+        yield 'an empty name' => [[''], [], 'found ""'];
+        yield 'a long name' => [[str_repeat('n', 201)], [], 'found "nnn'];
+        yield 'an encrypted channel' => [['private-encrypted-x'], [], 'found the encrypted channel "private-encrypted-x"'];
+        yield 'the header of an Echo that is not connected' => [['c'], ['socket' => 'undefined'], 'found "undefined"'];
+        yield 'a socket id with more behind it' => [['c'], ['socket' => "1.2\n"], 'found "1.2\n"'];
+        yield 'a socket id that is no text' => [['c'], ['socket' => 1.2], 'found float'];
+        yield 'bytes that are not UTF-8' => [['c'], ['text' => "\xff"], 'found: Malformed UTF-8'];
+    }
+
+    public function test_names_may_have_200_bytes(): void
+    {
+        $name = str_repeat('n', 200);
+
+        $this->broadcaster()->broadcast([$name], $name);
+
+        self::assertSame([$name], $this->publications->all[0]['channels']);
+        self::assertSame($name, $this->publications->all[0]['event']);
+    }
+
+    public function test_an_event_name_that_the_server_would_drop_is_refused(): void
+    {
+        foreach (['', str_repeat('n', 201)] as $name) {
+            try {
+                $this->broadcaster()->broadcast(['c'], $name);
+                self::fail('expected BroadcastException, found that it was published');
+            } catch (BroadcastException $e) {
+                self::assertStringContainsString('an event name of 1 to 200 bytes, found '.strlen($name), $e->getMessage());
+            }
+        }
+
+        self::assertSame([], $this->publications->all);
+    }
+
+    public function test_a_failed_publication_is_laravels_exception_and_says_what_was_delivered_before(): void
+    {
+        $failure = new Unavailable('expected a server at /s, found nothing');
+        $this->publications = new RecordedPublications(1, $failure);
+        $channels = array_map(static fn (int $n): string => "c{$n}", range(1, 150));
+
+        try {
+            $this->broadcaster()->broadcast($channels, 'E');
+            self::fail('expected BroadcastException, found that it was published');
+        } catch (BroadcastException $e) {
+            self::assertSame($failure, $e->getPrevious());
+            self::assertSame(
+                'Broadcasting [E] to 150 channel(s), of which the first 100 have it, failed: expected a server at /s, found nothing',
+                $e->getMessage(),
+            );
+        }
+    }
+
+    private function broadcaster(): FanfareBroadcaster
+    {
+        return new FanfareBroadcaster($this->publications, new ConnectionConfig([], []));
+    }
+}

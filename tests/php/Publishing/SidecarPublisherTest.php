@@ -1,0 +1,138 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Tests\Publishing;
+
+use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\RunningCommand;
+use Fanfare\Laravel\Tests\Support\Scratch;
+use Fanfare\Rejected;
+use Fanfare\Unavailable;
+use Illuminate\Broadcasting\BroadcastException;
+use Illuminate\Contracts\Broadcasting\Broadcaster;
+use Illuminate\Contracts\Broadcasting\Factory;
+use PHPUnit\Framework\Attributes\DataProvider;
+use PHPUnit\Framework\TestCase;
+
+/**
+ * Laravel's driver, the real extension and the real server, whose log at level trace has a line for
+ * every publication.
+ */
+final class SidecarPublisherTest extends TestCase
+{
+    private Scratch $scratch;
+
+    protected function setUp(): void
+    {
+        $this->scratch = new Scratch;
+    }
+
+    protected function tearDown(): void
+    {
+        $this->scratch->remove();
+    }
+
+    /**
+     * @param  'ring'|'socket'  $transport
+     */
+    #[DataProvider('transports')]
+    public function test_what_laravel_broadcasts_is_what_the_server_publishes(string $transport): void
+    {
+        $server = $this->server();
+        $driver = $this->driver(['fanfare.publish.transport' => $transport]);
+
+        $driver->broadcast(['chat', 'news'], 'App\\Events\\Said', ['text' => 'grüß Gott', 'socket' => null]);
+        $driver->broadcast(['chat'], 'second', ['n' => 2, 'socket' => '12.34']);
+
+        $first = json_decode($server->line('Said'), true, flags: JSON_THROW_ON_ERROR);
+        $fields = ($first['fields'] ?? []) + $first;
+
+        self::assertSame('test', $fields['app']);
+        self::assertStringContainsString('chat', (string) json_encode($fields['channels']));
+        self::assertStringContainsString('news', (string) json_encode($fields['channels']));
+        self::assertSame('App\\Events\\Said', $fields['event']);
+        self::assertSame('{"text":"gr\u00fc\u00df Gott"}', $fields['data']);
+
+        $second = json_decode($server->line('second'), true, flags: JSON_THROW_ON_ERROR);
+        self::assertSame('{"n":2}', (($second['fields'] ?? []) + $second)['data']);
+
+        self::assertSame(0, $server->signal(SIGTERM)->exitCode());
+    }
+
+    /**
+     * @return iterable<string, array{string}>
+     */
+    public static function transports(): iterable
+    {
+        yield 'ring' => ['ring'];
+        yield 'socket' => ['socket'];
+    }
+
+    public function test_without_a_server_the_exception_is_laravels_with_fanfares_behind_it(): void
+    {
+        try {
+            $this->driver()->broadcast(['chat'], 'E', ['socket' => '1.2']);
+            self::fail('expected BroadcastException, found that it was published');
+        } catch (BroadcastException $e) {
+            self::assertInstanceOf(Unavailable::class, $e->getPrevious());
+            self::assertStringContainsString($this->scratch->path('fanfare.sock'), $e->getMessage());
+        }
+    }
+
+    public function test_a_wrong_secret_is_refused_as_such(): void
+    {
+        $server = $this->server();
+
+        try {
+            $this->driver(['fanfare.apps.0.secret' => 'wrong-7d1c'])->broadcast(['chat'], 'E', ['socket' => '1.2']);
+            self::fail('expected BroadcastException, found that it was published');
+        } catch (BroadcastException $e) {
+            self::assertInstanceOf(Rejected::class, $e->getPrevious());
+            self::assertStringNotContainsString('wrong-7d1c', $e->getMessage());
+        }
+
+        self::assertSame(0, $server->signal(SIGTERM)->exitCode());
+    }
+
+    public function test_without_the_extension_the_exception_says_how_to_get_it(): void
+    {
+        // -n leaves out every ini file, and with them every extension that is not built in.
+        $script = $this->scratch->file('broadcast.php', sprintf(
+            "<?php require %s; (new Fanfare\\Laravel\\Publishing\\SidecarPublisher(new Fanfare\\Laravel\\Config\\ConnectionConfig([], [])))->publish(['c'], 'E', '[]', null);",
+            var_export(dirname(__DIR__).'/bootstrap.php', true),
+        ));
+        $command = new RunningCommand([PHP_BINARY, '-n', '-d', 'display_errors=stderr', $script]);
+
+        self::assertSame(255, $command->exitCode());
+        self::assertStringContainsString('ExtensionMissing: Broadcasting through Fanfare needs the PHP extension "fanfare"', $command->transcript);
+        self::assertStringContainsString('extension=fanfare', $command->transcript);
+        self::assertStringContainsString('no php.ini', $command->transcript);
+    }
+
+    /**
+     * @param  array<string, mixed>  $config
+     */
+    private function driver(array $config = []): Broadcaster
+    {
+        $app = ChatApplication::boot(['fanfare.socket' => $this->scratch->path('fanfare.sock')]);
+        $app->make('config')->set($config);
+
+        return $app->make(Factory::class)->connection();
+    }
+
+    private function server(): RunningCommand
+    {
+        $server = new RunningCommand([ChatApplication::serverBinary(), 'serve', '--config', '-']);
+        $server->write(json_encode([
+            'listen' => '127.0.0.1:0',
+            'socket' => $this->scratch->path('fanfare.sock'),
+            'shards' => 1,
+            'log' => ['level' => 'trace', 'format' => 'json'],
+            'apps' => [['id' => 'test', 'key' => ChatApplication::KEY, 'secret' => ChatApplication::SECRET]],
+        ], JSON_THROW_ON_ERROR))->closeInput();
+        $server->line('"serving"');
+
+        return $server;
+    }
+}
