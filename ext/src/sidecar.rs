@@ -17,7 +17,7 @@ use crate::zend::{Channels, ChannelsArgument, NullableStringArgument, OptionsArg
 
 /// The local Fanfare server, as PHP sees it. See `stubs/fanfare.stub.php`.
 #[php_class]
-#[php(name = "Fanfare\\Sidecar", flags = ClassFlags::Final)]
+#[php(name = "Fanfare\\Sidecar", flags = ClassFlags::Final.union(ClassFlags::NoDynamicProperties))]
 #[derive(Debug)]
 pub struct Sidecar {
     attachment: Rc<RefCell<Attachment>>,

@@ -143,6 +143,45 @@ fn what_was_committed_before_a_kill_is_delivered_by_the_successor() {
     php.drained();
 }
 
+/// The numbers that a server's journal says it published.
+fn published(log: &[String]) -> Vec<u64> {
+    let number = |line: &String| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let is_publication = event["target"] == "fanfare::publication";
+        is_publication.then(|| event["fields"]["data"].as_str().unwrap().parse().unwrap())
+    };
+    log.iter().filter_map(number).collect()
+}
+
+#[test]
+fn killed_at_any_moment_a_server_repeats_its_last_batch_at_most_and_skips_nothing() {
+    let directory = directory();
+    let configuration = configuration(directory.path());
+    let mut server = Server::start(&configuration);
+    let mut php = Php::attach_with(&server, 1 << 16);
+    let mut committed = 0_u64;
+    let mut expected = 0;
+    for round in 0..12 {
+        for _ in 0..300 + 411 * round {
+            php.broadcast(&["news"], "e", &committed.to_string());
+            committed += 1;
+        }
+        let numbers = published(&server.kill());
+        if let Some(&first) = numbers.first() {
+            assert!(first <= expected, "{first} was published after {expected} was due");
+            assert!(expected - first <= 256, "{first} was published again when {expected} was due");
+            assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "out of order");
+            expected = numbers[numbers.len() - 1] + 1;
+        }
+        server = Server::start(&configuration);
+        php.reattach(&server);
+    }
+    php.drained();
+    let numbers = published(&server.kill());
+    assert!(numbers.first().is_none_or(|&first| first <= expected));
+    assert_eq!(numbers.last().map_or(expected, |last| last + 1), committed);
+}
+
 #[test]
 fn a_process_that_ends_leaves_its_records_and_nothing_else() {
     let directory = directory();

@@ -1,4 +1,5 @@
 //! From PHP into real clients, in every kind of PHP process.
 
 mod delivery;
+mod laravel;
 mod processes;

@@ -159,10 +159,12 @@ impl Server {
         self.child.wait().unwrap()
     }
 
-    /// Ends the server as a kill -9 does, and waits until it is gone.
-    pub fn kill(mut self) {
+    /// Ends the server as a kill -9 does, waits until it is gone, and gives everything that it had logged.
+    pub fn kill(mut self) -> Vec<String> {
         self.signal(Signal::KILL);
         self.child.wait().unwrap();
+        wait_until("the log is read to its end", || self.log.lines.lock().unwrap().1);
+        std::mem::take(&mut self.log.lines.lock().unwrap().0)
     }
 
     pub fn pid(&self) -> u32 {
