@@ -63,6 +63,10 @@ foreach (BURSTS as $bytes => $burst) {
     };
 
     if ($part === 'awake') {
+        $result['yardstick'] ??= Clock::perCallOfBurst($rounds, 10_000, static function (int $count): void {
+            for ($n = 0; $n < $count; $n++);
+        }, static fn () => null);
+
         // Until every page of the ring has been written once.
         Clock::perCallOfBurst(20, $burst, $calls, $wake);
         $result["awake_{$bytes}"] = Clock::perCallOfBurst($rounds, $burst, $calls, $wake);

@@ -36,7 +36,7 @@ use scenario::{Scenario, Stage};
 /// Results also go to target/bench/result.md and target/bench/result.json, which has every sample.
 /// The exit code says whether it could be measured, not whether the goals were met.
 #[derive(Debug, Parser)]
-#[command(name = "bench/run", after_help = scenarios())]
+#[command(name = "bench/run", override_usage = "bench/run [OPTIONS]", after_help = scenarios())]
 struct Cli {
     /// Measure this scenario alone; may be given more than once
     #[arg(long, value_name = "SCENARIO", value_parser = PossibleValuesParser::new(names()))]

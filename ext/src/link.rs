@@ -105,23 +105,30 @@ fn connect(identity: &Identity) -> Result<OwnedFd, Outcome> {
         Outcome::Value(format!("expected the path of a Unix socket of at most 107 bytes, but found {path:?}"))
     })?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .map_err(|errno| Outcome::Unavailable(format!("no socket can be made: {}", io::Error::from(errno))))?;
-    rustix::net::connect(&stream, &address).map_err(|errno| Outcome::Unavailable(unreachable(path, errno)))?;
+    let stream =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(|errno| {
+            Outcome::Unavailable(format!("no socket can be made: {}", io::Error::from(errno)))
+        })?;
+    rustix::net::connect(&stream, &address)
+        .map_err(|errno| Outcome::Unavailable(unreachable(path, errno)))?;
     Ok(stream)
 }
 
 fn unreachable(path: &str, errno: Errno) -> String {
     let expected = format!("expected the Fanfare server at {path}, but ");
     let found = match errno {
-        Errno::NOENT => "found no such socket; start the server (php artisan fanfare:start) or correct the path",
+        Errno::NOENT => {
+            "found no such socket; start the server (php artisan fanfare:start) or correct the path"
+        }
         Errno::CONNREFUSED => {
             "nobody listens there; the server has ended: start it again (php artisan fanfare:start)"
         }
         Errno::ACCESS | Errno::PERM => {
             "this user may not open it; run PHP as a user who may, or widen the server's socket_mode"
         }
-        Errno::AGAIN => "it does not accept connections at the moment; see whether it is stopped or overloaded",
+        Errno::AGAIN => {
+            "it does not accept connections at the moment; see whether it is stopped or overloaded"
+        }
         _ => return format!("{expected}found: {}", io::Error::from(errno)),
     };
     expected + found
@@ -221,7 +228,8 @@ impl Handshake<'_> {
         if wait(self.stream.as_fd(), flags, self.deadline) {
             return Ok(());
         }
-        Err(self.lost("it did not answer in time (connect_timeout_ms); see whether it is stopped or overloaded"))
+        Err(self
+            .lost("it did not answer in time (connect_timeout_ms); see whether it is stopped or overloaded"))
     }
 
     fn lost(&self, found: &str) -> AttachFailure {

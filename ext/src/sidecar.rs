@@ -70,7 +70,9 @@ impl Sidecar {
         let draft = Draft::new(channels, event, data, except).map_err(Outcome::from)?;
         let Ok(mut attachment) = self.attachment.try_borrow_mut() else {
             // Only a broadcast inside a broadcast could find it borrowed, and none calls PHP code.
-            return Err(Outcome::Unavailable("another broadcast of this process is under way".to_owned()).into());
+            return Err(
+                Outcome::Unavailable("another broadcast of this process is under way".to_owned()).into()
+            );
         };
         Ok(attachment.broadcast(&draft)?)
     }
@@ -92,7 +94,10 @@ fn socket_path(path: Vec<u8>) -> Result<String, Outcome> {
         ))
     };
     if path.len() > SOCKET_PATH_BYTES_MAX {
-        return Err(refuse(format!("{} bytes given; choose a shorter one, for example below /run", path.len())));
+        return Err(refuse(format!(
+            "{} bytes given; choose a shorter one, for example below /run",
+            path.len()
+        )));
     }
     if path.contains(&0) {
         return Err(refuse("a path with a NUL byte given".to_owned()));
@@ -112,14 +117,19 @@ fn check_text(
         Outcome::Value(format!("Fanfare\\Sidecar::broadcast(): Argument #{position} (${name}) {rest}"))
     };
     if let Some(channel) = channels.clone().find(|channel| !names::is_channel(channel)) {
-        let rest = format!("must name channels as Pusher allows ({}), {:?} given", names::CHANNEL_RULE, lossy(channel));
+        let rest = format!(
+            "must name channels as Pusher allows ({}), {:?} given",
+            names::CHANNEL_RULE,
+            lossy(channel)
+        );
         return Err(refuse(1, "channels", rest));
     }
     if std::str::from_utf8(event).is_err() {
         return Err(refuse(2, "event", format!("must be UTF-8 text, {:?} given", lossy(event))));
     }
     if std::str::from_utf8(data).is_err() {
-        let rest = "must be UTF-8 text, since browsers take no other; encode binary data, for example as base64";
+        let rest =
+            "must be UTF-8 text, since browsers take no other; encode binary data, for example as base64";
         return Err(refuse(3, "data", rest.to_owned()));
     }
     if let Some(except) = except.filter(|except| !names::is_socket_id(except)) {

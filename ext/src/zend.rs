@@ -401,7 +401,8 @@ fn complete(signature: &Signature) {
     }
     // SAFETY: arg_info points at num_args descriptions, which ext-php-rs keeps in memory of its own for the life of
     // the process.
-    let info = unsafe { &mut *function.arg_info.add(signature.parameter).cast::<ffi::zend_internal_arg_info>() };
+    let info =
+        unsafe { &mut *function.arg_info.add(signature.parameter).cast::<ffi::zend_internal_arg_info>() };
     if let Some(mask) = signature.type_mask {
         const TYPE_BITS: u32 = (1 << 18) - 1;
         info.type_.type_mask = info.type_.type_mask & !TYPE_BITS | mask;

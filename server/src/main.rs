@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use fanfare_server::config::Configuration;
 use fanfare_server::{lifecycle, logs};
+use rustix::process::{Pid, Signal};
 
 const USAGE: u8 = 64;
 /// Far more than any configuration, and less than what a wrong file might be.
@@ -28,7 +29,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT
-    Serve(Source),
+    Serve {
+        #[command(flatten)]
+        source: Source,
+        /// Leave, as on SIGTERM, when the process that started this one ends, however it ends
+        #[arg(long)]
+        stop_with_parent: bool,
+    },
     /// Read the configuration, tell all its mistakes, and exit
     Check(Source),
 }
@@ -49,10 +56,14 @@ fn main() -> ExitCode {
             return if message.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let (source, serve) = match cli.command {
-        Command::Serve(source) => (source, true),
-        Command::Check(source) => (source, false),
+    let (source, serve, stop_with_parent) = match cli.command {
+        Command::Serve { source, stop_with_parent } => (source, true, stop_with_parent),
+        Command::Check(source) => (source, false, false),
     };
+    let parent = rustix::process::getppid();
+    if stop_with_parent && let Err(code) = follow_parent(parent) {
+        return code;
+    }
     let configuration = match configure(&source.config) {
         Ok(configuration) => configuration,
         Err(code) => return code,
@@ -69,6 +80,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has the kernel send SIGTERM when the parent ends. A parent that is gone already will not end again.
+fn follow_parent(parent: Option<Pid>) -> Result<(), ExitCode> {
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::TERM)) {
+        complain(&format!("cannot follow the parent process: {error}; leave --stop-with-parent out"));
+        return Err(ExitCode::FAILURE);
+    }
+    if rustix::process::getppid() != parent {
+        complain("the process that started this one has ended already");
+        return Err(ExitCode::FAILURE);
+    }
+    Ok(())
 }
 
 fn configure(path: &Path) -> Result<Configuration, ExitCode> {

@@ -4,8 +4,10 @@
 
 mod harness;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use fanfare_wire::attach::{Message, Transport};
 use fanfare_wire::record::Draft;
@@ -102,18 +104,49 @@ fn sigterm_and_sigint_deliver_what_is_committed_and_send_clients_elsewhere() {
     }
 }
 
+/// What a supervisor sends to a whole group and what artisan passes on arrive together: one wish. A person who asks
+/// again is not kept waiting.
 #[test]
-fn a_second_signal_does_not_wait_for_clients() {
+fn a_further_signal_ends_it_at_once_but_an_echo_of_the_first_does_not() {
     let directory = directory();
     let mut configuration = configuration(directory.path());
     configuration["limits"] = json!({"drain_timeout_ms": 3_600_000, "close_timeout_ms": 60_000});
     let mut server = Server::start(&configuration);
     // It does not answer the close frame.
     let _client = Client::connect(&server);
-    server.signal(Signal::TERM);
-    server.logged("\"leaving\"");
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait().code(), Some(0));
+    let told = Instant::now();
+    let status = loop {
+        server.signal(Signal::TERM);
+        std::thread::yield_now();
+        if let Some(status) = server.ended() {
+            break status;
+        }
+    };
+    assert_eq!(status.code(), Some(0));
+    assert!(told.elapsed() >= Duration::from_secs(1), "an echo ended it");
+    server.logged("told again");
+}
+
+#[test]
+fn it_leaves_when_the_process_that_started_it_is_killed() {
+    let directory = directory();
+    let file = directory.path().join("fanfare.json");
+    std::fs::write(&file, configuration(directory.path()).to_string()).unwrap();
+    let script = format!("\"$0\" serve --config {} --stop-with-parent & echo $!; wait", file.display());
+    let mut parent = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_fanfare")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(parent.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("\"serving\"")), "it did not start");
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    // Its end closes its log.
+    assert!(log.any(|line| line.contains("\"stopped\"")), "it did not leave in good order");
+    assert_eq!(log.next(), None);
+    assert!(!directory.path().join("f.sock").exists());
 }
 
 #[test]

@@ -38,8 +38,10 @@ fn two_hundred_workers_are_killed_at_random_points() {
     let mut before = None;
     let mut accepted = Vec::new();
     for generation in 0..VICTIMS / AT_A_TIME {
-        let victims: Vec<(String, Php)> =
-            (0..AT_A_TIME).map(|n| format!("victim-{generation}-{n}")).map(|name| (name.clone(), victim(&name))).collect();
+        let victims: Vec<(String, Php)> = (0..AT_A_TIME)
+            .map(|n| format!("victim-{generation}-{n}"))
+            .map(|name| (name.clone(), victim(&name)))
+            .collect();
         for _ in 0..8 {
             bystander.tell("go on");
         }
@@ -63,7 +65,10 @@ fn two_hundred_workers_are_killed_at_random_points() {
     let (descriptors, resident) = before.unwrap();
     eventually("descriptors return", || (server.descriptors() <= descriptors).then_some(()));
     let grown = server.resident_kib().saturating_sub(resident);
-    println!("after {VICTIMS} kills: {} descriptors ({descriptors} before), {grown} KiB more resident", server.descriptors());
+    println!(
+        "after {VICTIMS} kills: {} descriptors ({descriptors} before), {grown} KiB more resident",
+        server.descriptors()
+    );
     // A ring left behind would be 1 MiB each.
     assert!(grown < 32 * 1024, "{grown} KiB more than before");
     assert_eq!(server.logged("ERROR"), Vec::<String>::new());

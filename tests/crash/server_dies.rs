@@ -45,7 +45,9 @@ fn kill_the_server_again_and_again(transport: &str, count: usize) {
 
     for worker in WORKERS {
         let repeated = assert_complete(&journals, worker, count);
-        println!("{transport}, worker {worker}: {count} accepted, all published; repeated at restarts: {repeated:?}");
+        println!(
+            "{transport}, worker {worker}: {count} accepted, all published; repeated at restarts: {repeated:?}"
+        );
         if transport == "ring" {
             assert!(repeated.iter().all(|&repeated| repeated <= BATCH_RECORDS_MAX), "{repeated:?}");
         }
@@ -112,7 +114,9 @@ fn a_script_that_broadcasts_once_is_never_silently_lost() {
             delivered += 1;
         }
     }
-    println!("60 scripts: {delivered} published, {refused} refused with an exception, {warned} warned at the end");
+    println!(
+        "60 scripts: {delivered} published, {refused} refused with an exception, {warned} warned at the end"
+    );
     assert!(delivered > 0);
 }
 

@@ -39,7 +39,12 @@ impl Lines {
     }
 
     /// Waits until `found` gives something for a line at or after `from`; also gives the index after that line.
-    pub fn wait_from<T>(&self, from: usize, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> (T, usize) {
+    pub fn wait_from<T>(
+        &self,
+        from: usize,
+        what: &str,
+        mut found: impl FnMut(&str) -> Option<T>,
+    ) -> (T, usize) {
         let mut next = from;
         let mut state = self.shared.0.lock().unwrap();
         loop {
@@ -52,7 +57,12 @@ impl Lines {
             assert!(!state.ended, "{}: ended without {what}:\n{}", self.what, tail(&state.lines));
             let (again, timeout) = self.shared.1.wait_timeout(state, PATIENCE).unwrap();
             state = again;
-            assert!(!timeout.timed_out(), "{}: no {what} within {PATIENCE:?}:\n{}", self.what, tail(&state.lines));
+            assert!(
+                !timeout.timed_out(),
+                "{}: no {what} within {PATIENCE:?}:\n{}",
+                self.what,
+                tail(&state.lines)
+            );
         }
     }
 
@@ -78,7 +88,12 @@ impl Lines {
         while !state.ended {
             let (again, timeout) = self.shared.1.wait_timeout(state, PATIENCE).unwrap();
             state = again;
-            assert!(!timeout.timed_out(), "{}: no end within {PATIENCE:?}:\n{}", self.what, tail(&state.lines));
+            assert!(
+                !timeout.timed_out(),
+                "{}: no end within {PATIENCE:?}:\n{}",
+                self.what,
+                tail(&state.lines)
+            );
         }
         state.lines.clone()
     }

@@ -42,7 +42,8 @@ impl PusherJs {
     pub fn next_event(&self, from: usize) -> (String, Value, usize) {
         let ((event, data), next) = self.lines().wait_from(from, "an event", |line| {
             let mut line = parse(line);
-            (line["type"] == "event").then(|| (line["event"].as_str().unwrap().to_owned(), line["data"].take()))
+            (line["type"] == "event")
+                .then(|| (line["event"].as_str().unwrap().to_owned(), line["data"].take()))
         });
         (event, data, next)
     }

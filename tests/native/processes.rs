@@ -134,7 +134,8 @@ fn wrong_credentials_are_rejected_and_others_go_on() {
         let scene = Scene::new();
         let server = Server::start(&scene);
         for (name, value) in [("secret", "wrong"), ("key", "wrong")] {
-            let wrong = Broadcasts::new(&scene, "stranger", 1).option("transport", transport).with(name, value);
+            let wrong =
+                Broadcasts::new(&scene, "stranger", 1).option("transport", transport).with(name, value);
             let (status, out, _) = wrong.start().wait();
             assert_eq!(status.code(), Some(3));
             assert!(out[0].starts_with("refused Fanfare\\Rejected "), "{transport}, {name}: {out:?}");

@@ -7,7 +7,7 @@
 //! - [`ring`]: the shared memory between one PHP process (producer) and the server (consumer).
 //! - [`attach`]: the messages with which a PHP process introduces itself on the server's Unix socket.
 //! - [`names`]: what Pusher allows as a name, checked by both sides.
-//! - [`descriptors`], [`peer`]: passing file descriptors, and knowing who is at the other end.
+//! - [`descriptors`]: passing file descriptors.
 //!
 //! This crate does not know what a channel's name means, which limits an app has, or how a server is scheduled.
 //! It has no runtime and no serialisation framework: it is loaded into somebody's PHP.
@@ -20,8 +20,6 @@ pub mod cursor;
 #[cfg(not(loom))]
 pub mod descriptors;
 pub mod names;
-#[cfg(not(loom))]
-pub mod peer;
 pub mod record;
 pub mod ring;
 #[cfg(not(loom))]

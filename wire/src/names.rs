@@ -46,12 +46,23 @@ mod tests {
     #[test]
     fn channels() {
         let long = [b'a'; 200];
-        for name in [&b"news"[..], b"private-App.Models.User.1", b"a_-=@,.;Z9", b"#server-to-user-12", &long] {
+        for name in [&b"news"[..], b"private-App.Models.User.1", b"a_-=@,.;Z9", b"#server-to-user-12", &long]
+        {
             assert!(is_channel(name), "{name:?}");
         }
         let longer = [b'a'; 201];
         for name in [
-            &b""[..], b"#", b"#news", b"#server-to-user-", b"a b", b"a/b", b"a#b", "ä".as_bytes(), b"a\n", b"a\0", &longer,
+            &b""[..],
+            b"#",
+            b"#news",
+            b"#server-to-user-",
+            b"a b",
+            b"a/b",
+            b"a#b",
+            "ä".as_bytes(),
+            b"a\n",
+            b"a\0",
+            &longer,
         ] {
             assert!(!is_channel(name), "{name:?}");
         }
@@ -62,7 +73,18 @@ mod tests {
         for id in [&b"1.1"[..], b"123.456", b"9223372036854775807.0"] {
             assert!(is_socket_id(id), "{id:?}");
         }
-        for id in [&b""[..], b".", b"1.", b".1", b"1", b"1.2.3", b"a.1", b"1.1\n", b"-1.1", b"10000000000000000000.1"] {
+        for id in [
+            &b""[..],
+            b".",
+            b"1.",
+            b".1",
+            b"1",
+            b"1.2.3",
+            b"a.1",
+            b"1.1\n",
+            b"-1.1",
+            b"10000000000000000000.1",
+        ] {
             assert!(!is_socket_id(id), "{id:?}");
         }
     }

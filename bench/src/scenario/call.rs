@@ -57,6 +57,7 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         line("2 KB, over the socket, after 2 ms of idleness", "socket_idle_2048")?,
         line("200 B, without end: as fast as the server publishes", "sustained_200")?,
         line("2 KB, without end: as fast as the server publishes", "sustained_2048")?,
+        line("yardstick: one turn of an empty PHP loop", "yardstick")?,
     ];
     let mut remarks = vec![
         "One channel, no subscriber, a ring of 1 MiB. A figure is the median of many bursts (awake: of calls that fit \
@@ -64,6 +65,9 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
             .to_owned(),
         "\"Every call wakes the server\": a server with `look_again_us` 0, called as soon as the ring says that it sleeps. \
          With the default of 50 µs that takes a pause; see the lines after 2 ms of idleness."
+            .to_owned(),
+        "The yardstick touches neither the extension nor the server: its spread is the machine's own, and the figures above \
+         grow and shrink with it."
             .to_owned(),
     ];
     for bytes in [200, 2_048] {

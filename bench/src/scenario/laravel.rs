@@ -56,7 +56,9 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
     let remarks = vec![
         format!(
             "The event is `ShouldBroadcastNow`, on one channel, its payload {bytes:.0} B of JSON. The lines take turns in \
-             the same process; the server is awake and nobody is subscribed."
+             the same process; nobody is subscribed. Driver calls come so fast that the server stays awake; between \
+             events it may have fallen asleep, since Laravel itself takes about as long as the server's `look_again_us`, \
+             and then the call wakes it."
         ),
         "The POST carries the same event as Laravel's Pusher driver would send it, without signing it, to a server that \
          reads it and answers `{}`."

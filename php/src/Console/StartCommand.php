@@ -36,7 +36,7 @@ final class StartCommand extends Command
     {
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), $this->overrides());
-            $process = new ServerProcess($locator->locate($server->binary), ['serve', '--config', '-']);
+            $process = new ServerProcess($locator->locate($server->binary), ['serve', '--config', '-', '--stop-with-parent']);
 
             $this->components->info("Starting Fanfare on {$server->listen()}, socket {$server->socket}. Press Ctrl+C to stop it.");
 

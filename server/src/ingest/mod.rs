@@ -10,6 +10,7 @@
 mod edge;
 mod handshake;
 mod intake;
+mod peer;
 mod ring;
 mod socket;
 
@@ -20,7 +21,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fanfare_wire::attach::{MAGIC, Message, RefusalCode, Transport};
-use fanfare_wire::peer::{self, PeerCredentials};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -31,6 +31,7 @@ use crate::http;
 use crate::node::AppIndex;
 use crate::shard::Shard;
 use edge::Edge;
+use peer::PeerCredentials;
 
 /// Why a peer is turned away, before or after it has attached.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ pub(crate) async fn serve_peer(shard: Rc<Shard>, stream: StdUnixStream, pending:
         Ok(stream) => stream,
         Err(error) => return warn!(%error, "a peer of the Unix socket cannot be served"),
     };
-    let credentials = match peer::credentials(stream.as_fd()) {
+    let credentials = match peer::credentials(&stream) {
         Ok(credentials) => credentials,
         Err(error) => return warn!(%error, "the user of a peer is not known; it is turned away"),
     };

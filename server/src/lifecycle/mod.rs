@@ -9,7 +9,7 @@ pub mod bind;
 use std::future::Future;
 use std::io;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +36,9 @@ pub enum Phase {
     /// It is over.
     Stopped,
 }
+
+/// How long after the first signal a further one counts as its echo.
+const ECHO_MAX: Duration = Duration::from_secs(1);
 
 /// Why a server does not start, or ends without having been told to.
 #[derive(Debug, Error)]
@@ -70,7 +73,7 @@ struct Running {
     detached: oneshot::Receiver<()>,
 }
 
-/// Serves until SIGTERM or SIGINT, then leaves in good order; a second signal ends it at once.
+/// Serves until SIGTERM or SIGINT, then leaves in good order; a further signal, a second later or more, ends it at once.
 ///
 /// # Errors
 /// [`ServeError`] says what to do.
@@ -126,6 +129,7 @@ async fn conduct(
     // From here on PHP processes and a successor find nobody at the path.
     phase.send_replace(Phase::Draining);
     socket_file.remove();
+    let told_at = Instant::now();
     let leave = async {
         let detached = running.iter_mut().map(|shard| &mut shard.detached);
         if !within(deadline, all(detached)).await {
@@ -141,7 +145,7 @@ async fn conduct(
     tokio::select! {
         // The shards keep the deadline for their clients; this one is for a shard that does not answer at all.
         () = async { within(deadline * 3, leave).await; } => {}
-        signal = next_signal() => warn!(signal, "told again; ending at once"),
+        signal = told_again(told_at, &mut next_signal) => warn!(signal, "told again; ending at once"),
     }
     for shard in running.into_iter().filter(|shard| shard.thread.is_finished()) {
         if let Ok(Err(error)) = shard.thread.join() {
@@ -208,6 +212,17 @@ async fn all<'a>(detached: impl Iterator<Item = &'a mut oneshot::Receiver<()>>) 
     for shard in detached {
         // An error is a shard that has ended, which is as detached as can be.
         let _ = shard.await;
+    }
+}
+
+/// The next signal that is not an echo of the first. A supervisor signals a whole process group, and what started
+/// the server passes its own signal on: that is one wish, heard twice.
+async fn told_again(told_at: Instant, next_signal: &mut impl AsyncFnMut() -> &'static str) -> &'static str {
+    loop {
+        let signal = next_signal().await;
+        if told_at.elapsed() >= ECHO_MAX {
+            return signal;
+        }
     }
 }
 
