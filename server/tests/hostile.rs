@@ -234,6 +234,23 @@ fn a_lying_ring_ends_its_own_attachment_only() {
     wait_until("no descriptor is left", || scene.server.descriptors() <= before);
 }
 
+/// What would be a bus error in the server is an error in the process that tries.
+#[test]
+fn a_ring_cannot_be_truncated_after_it_was_attached() {
+    let mut scene = Scene::new();
+    let mut liar = Php::attach(&scene.server);
+    liar.broadcast(&["news"], "e", "before");
+    assert_eq!(scene.client.data(), "before");
+    for bytes in [0, 4096, 1 << 30] {
+        let truncated = rustix::fs::ftruncate(&liar.memfd, bytes);
+        assert_eq!(truncated, Err(rustix::io::Errno::PERM));
+    }
+    let unsealed = rustix::fs::fcntl_add_seals(&liar.memfd, SealFlags::WRITE);
+    assert_eq!(unsealed, Err(rustix::io::Errno::PERM));
+    liar.broadcast(&["news"], "e", "after");
+    assert_eq!(scene.client.data(), "after");
+}
+
 /// Where the producer keeps its position, see the map of the bytes in `fanfare_wire::ring`.
 const TAIL_OFFSET: u64 = 128;
 
