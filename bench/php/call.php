@@ -80,11 +80,12 @@ foreach (BURSTS as $bytes => $burst) {
     }
 
     $server = $task->number('server_pid');
+    $label = $task->text('label');
     $singles = $rounds * 20;
     Clock::perSingleCall(100, $call, $ring->waitUntilServerSleeps(...));
     $before = Sleeps::of($server);
-    $result["asleep_{$bytes}"] = Clock::perSingleCall($singles, $call, $ring->waitUntilServerSleeps(...));
-    $result["sleeps_per_call_{$bytes}"] = (Sleeps::of($server) - $before) / $singles;
+    $result["{$label}_{$bytes}"] = Clock::perSingleCall($singles, $call, $ring->waitUntilServerSleeps(...));
+    $result["{$label}_sleeps_per_call_{$bytes}"] = (Sleeps::of($server) - $before) / $singles;
 }
 
 $task->answer($result);

@@ -4,7 +4,6 @@
 //! processor away, and the page has to say how much.
 
 use std::fs;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -68,82 +67,75 @@ impl Machine {
     }
 }
 
-/// How much others used the machine: just before, just after, and what the hypervisor took in between.
+/// How much of the machine was not ours while we measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Noise {
-    /// Share of all processors that was busy in the half second before the first scenario, in percent.
-    pub(crate) busy_before_percent: f64,
-    /// The same after the last.
-    pub(crate) busy_after_percent: f64,
-    /// Share of the processors' time that the hypervisor gave to other machines during the run, in percent.
+    /// Share of the processors' time that other processes and the kernel's own work took, in percent.
+    pub(crate) others_percent: f64,
+    /// Share that the hypervisor gave to other machines, in percent.
     pub(crate) stolen_percent: f64,
     /// Runnable tasks, averaged by the kernel over the minute before the run.
     pub(crate) load_before: f64,
 }
 
-/// How long the machine is looked at before and after.
-const LOOK: Duration = Duration::from_millis(500);
-
 /// A run whose noise is watched.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    busy_before_percent: f64,
     load_before: f64,
     start: Jiffies,
 }
 
 impl Watch {
-    /// Looks at the machine, which this process leaves alone meanwhile.
+    /// From now on.
     pub(crate) fn start() -> Self {
         let load = file("/proc/loadavg").split(' ').next().and_then(|text| text.parse().ok());
-        let load_before = load.unwrap_or(f64::NAN);
-        Self { busy_before_percent: busy_percent(), load_before, start: Jiffies::now() }
+        Self { load_before: load.unwrap_or(f64::NAN), start: Jiffies::now() }
     }
 
-    /// Looks at it again.
+    /// Until now. All processes that were started meanwhile have to be waited for: only then are they ours.
     pub(crate) fn finish(self) -> Noise {
         let end = Jiffies::now();
         Noise {
-            busy_before_percent: self.busy_before_percent,
-            busy_after_percent: busy_percent(),
+            others_percent: end.since(&self.start, |jiffies| jiffies.busy - jiffies.ours),
             stolen_percent: end.since(&self.start, |jiffies| jiffies.stolen),
             load_before: self.load_before,
         }
     }
 }
 
-fn busy_percent() -> f64 {
-    let before = Jiffies::now();
-    std::thread::sleep(LOOK);
-    100.0 - Jiffies::now().since(&before, |jiffies| jiffies.idle)
-}
-
-/// The kernel's accounting of all processors, in its own ticks.
+/// The kernel's accounting, in its own ticks.
 #[derive(Debug)]
 struct Jiffies {
     total: f64,
-    idle: f64,
+    busy: f64,
     stolen: f64,
+    ours: f64,
 }
 
 impl Jiffies {
     fn now() -> Self {
-        Self::parse(&file("/proc/stat"))
+        Self::parse(&file("/proc/stat"), &file("/proc/self/stat"))
     }
 
-    /// The first line: user, nice, system, idle, iowait, irq, softirq, steal; guest times are in user's already.
-    fn parse(stat: &str) -> Self {
-        let line = stat.lines().next().unwrap_or_default();
-        let ticks: Vec<f64> =
-            line.split_whitespace().skip(1).take(8).map(|word| word.parse().unwrap_or(0.0)).collect();
+    /// Of the machine, the first line: user, nice, system, idle, iowait, irq, softirq, steal; guest times are in
+    /// user's already. Of this process, fields 14 to 17: user and system, its own and its children's.
+    fn parse(machine: &str, process: &str) -> Self {
+        let numbers = |text: &str, skip: usize, take: usize| -> Vec<f64> {
+            text.split_whitespace().skip(skip).take(take).map(|word| word.parse().unwrap_or(0.0)).collect()
+        };
+        let ticks = numbers(machine.lines().next().unwrap_or_default(), 1, 8);
         let at = |index: usize| ticks.get(index).copied().unwrap_or(0.0);
-        Self { total: ticks.iter().sum(), idle: at(3) + at(4), stolen: at(7) }
+        let total: f64 = ticks.iter().sum();
+        // The name in field 2 may hold anything, a parenthesis too; field 3 comes after the last one.
+        let fields = process.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let ours = numbers(fields, 11, 4).iter().sum();
+        Self { total, busy: total - at(3) - at(4) - at(7), stolen: at(7), ours }
     }
 
     /// The share of `part` in all that passed since `earlier`, in percent.
     fn since(&self, earlier: &Self, part: impl Fn(&Self) -> f64) -> f64 {
         let total = self.total - earlier.total;
-        if total > 0.0 { (part(self) - part(earlier)) / total * 100.0 } else { 0.0 }
+        if total > 0.0 { (part(self) - part(earlier)).max(0.0) / total * 100.0 } else { 0.0 }
     }
 }
 
@@ -165,11 +157,14 @@ mod tests {
 
     #[test]
     fn shares_are_of_the_time_that_passed() {
-        let earlier = Jiffies::parse("cpu  10 0 10 100 0 0 0 0 0 0\ncpu0 …");
-        let later = Jiffies::parse("cpu  30 0 20 150 10 0 0 10 0 0\n");
-        assert_eq!(later.since(&earlier, |jiffies| jiffies.idle), 60.0);
+        let before = "4711 (a) b) S 1 1 1 0 -1 0 0 0 0 0 5 1 4 0 20";
+        let after = "4711 (a) b) S 1 1 1 0 -1 0 0 0 0 0 7 2 10 1 20";
+        let earlier = Jiffies::parse("cpu  10 0 10 100 0 0 0 0 0 0\ncpu0 …", before);
+        let later = Jiffies::parse("cpu  30 0 20 150 10 0 0 10 0 0\n", after);
+        assert_eq!(later.since(&earlier, |jiffies| jiffies.busy), 30.0);
+        assert_eq!(later.since(&earlier, |jiffies| jiffies.ours), 10.0);
         assert_eq!(later.since(&earlier, |jiffies| jiffies.stolen), 10.0);
-        assert_eq!(later.since(&later, |jiffies| jiffies.idle), 0.0);
+        assert_eq!(later.since(&later, |jiffies| jiffies.busy), 0.0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod machine;
 mod measurement;
 mod page;
 mod php;
+mod placement;
 mod post_target;
 mod scenario;
 mod server;

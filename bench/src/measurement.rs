@@ -139,6 +139,11 @@ impl Samples {
         Ok(())
     }
 
+    /// Whether something was measured under that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The figures of `name`, each divided by `divisor`.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ pub(crate) struct Page {
     pub(crate) sections: Vec<Section>,
 }
 
-/// Busy or stolen time from which on a reader has to be warned, in percent of all processors.
+/// Time given to others from which on a reader has to be warned, in percent of all processors.
 const NOISY_PERCENT: f64 = 10.0;
 
 impl Page {
@@ -53,7 +53,7 @@ impl Page {
             commit,
             date,
         } = &self.machine;
-        let Noise { busy_before_percent, busy_after_percent, stolen_percent, load_before } = &self.noise;
+        let Noise { others_percent, stolen_percent, load_before } = &self.noise;
         let rows = [
             ("machine", format!("{cpu}, {cores} cores, {memory_gib:.0} GiB, {kernel}")),
             ("PHP", format!("{php}, opcache {opcache}, fanfare.so {extension}")),
@@ -63,8 +63,8 @@ impl Page {
             (
                 "noise",
                 format!(
-                    "processors busy {busy_before_percent:.0} % before and {busy_after_percent:.0} % after the run, \
-                     {stolen_percent:.1} % stolen during it, load {load_before:.2} before"
+                    "{others_percent:.0} % of the processors' time went to other processes, {stolen_percent:.1} % to other \
+                     virtual machines; load {load_before:.2} before the run"
                 ),
             ),
             ("figures", format!("median of {} repetitions (smallest – largest)", self.repetitions)),
@@ -77,8 +77,8 @@ impl Page {
         if self.quick {
             page.push_str("**A quick run: less is measured than usual; not for comparison.**\n\n");
         }
-        if busy_before_percent.max(*busy_after_percent).max(*stolen_percent) > NOISY_PERCENT {
-            page.push_str("**The machine was not idle: others made these figures worse.**\n\n");
+        if others_percent.max(*stolen_percent) > NOISY_PERCENT {
+            page.push_str("**The machine was not ours alone: others made these figures worse, and the goals are for an idle one.**\n\n");
         }
     }
 

@@ -133,7 +133,10 @@ fn check_text(
         return Err(refuse(3, "data", rest.to_owned()));
     }
     if let Some(except) = except.filter(|except| !names::is_socket_id(except)) {
-        let rest = format!("must be a socket id such as 1234.5678, {:?} given", lossy(except));
+        let rest = format!(
+            "must be a socket id such as 1234.5678 (what Echo.socketId() gives once it is connected), {:?} given",
+            lossy(except)
+        );
         return Err(refuse(4, "except", rest));
     }
     Ok(())

@@ -49,6 +49,6 @@ ValueError: Fanfare\Sidecar::broadcast(): Argument #2 ($event) must be UTF-8 tex
 TypeError: Fanfare\Sidecar::broadcast(): Argument #2 ($event) must be of type string, int given
 ValueError: Fanfare\Sidecar::broadcast(): Argument #3 ($data) must be UTF-8 text, since browsers take no other; encode binary data, for example as base64
 TypeError: Fanfare\Sidecar::broadcast(): Argument #3 ($data) must be of type string, array given
-ValueError: Fanfare\Sidecar::broadcast(): Argument #4 ($except) must be a socket id such as 1234.5678, "x" given
+ValueError: Fanfare\Sidecar::broadcast(): Argument #4 ($except) must be a socket id such as 1234.5678 (what Echo.socketId() gives once it is connected), "x" given
 TypeError: Fanfare\Sidecar::broadcast(): Argument #4 ($except) must be of type ?string, int given
 Fanfare\TooLarge: Fanfare\Sidecar::broadcast(): expected a publication of at most 16777216 bytes, but found 17825808 bytes

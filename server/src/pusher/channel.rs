@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use fanfare_wire::record::NAME_BYTES_MAX;
 use thiserror::Error;
 
 /// What a subscriber needs and gets, by the anchored prefix of the name.
@@ -86,18 +87,20 @@ pub enum NameError {
 /// # Errors
 /// [`NameError`] names the first rule that is broken.
 pub fn judge(name: &str, bytes_max: usize) -> Result<Traits, NameError> {
-    if name.is_empty() {
-        return Err(NameError::Empty);
-    }
     if name.len() > bytes_max {
         return Err(NameError::Long { max: bytes_max, found: name.len() });
     }
+    // The rule is the one that PHP has applied before it accepted the publication.
+    if fanfare_wire::names::is_channel(name.as_bytes()) { Ok(Traits::of(name)) } else { Err(explain(name)) }
+}
+
+/// What is wrong with a name that is not legal.
+fn explain(name: &str) -> NameError {
     let rest = name.strip_prefix(USER_PREFIX).unwrap_or(name);
-    let legal = |c: &char| c.is_ascii_alphanumeric() || "_-=@,.;".contains(*c);
-    match rest.chars().find(|c| !legal(c)) {
-        Some(found) => Err(NameError::Character { found }),
-        None if rest.is_empty() => Err(NameError::Empty),
-        None => Ok(Traits::of(name)),
+    match rest.chars().find(|c| !fanfare_wire::names::is_channel(&[*c as u8]) || !c.is_ascii()) {
+        Some(found) => NameError::Character { found },
+        None if rest.is_empty() => NameError::Empty,
+        None => NameError::Long { max: NAME_BYTES_MAX, found: name.len() },
     }
 }
 

@@ -34,6 +34,39 @@ final class SidecarPublisherTest extends TestCase
     }
 
     /**
+     * The extension judges before it looks for a server: what the server would drop never leaves PHP in silence.
+     *
+     * @param  array<array-key, mixed>  $payload
+     */
+    #[DataProvider('refused')]
+    public function test_what_no_client_could_receive_is_laravels_exception(string $channel, string $event, array $payload, string $words): void
+    {
+        try {
+            $this->driver([])->broadcast(['ok', $channel], $event, $payload);
+            self::fail('expected BroadcastException, found that it was published');
+        } catch (BroadcastException $e) {
+            self::assertStringStartsWith("Broadcasting [{$event}] to 2 channel(s) failed: ", $e->getMessage());
+            self::assertStringContainsString($words, $e->getMessage());
+            self::assertInstanceOf(\ValueError::class, $e->getPrevious());
+        }
+    }
+
+    /**
+     * @return iterable<string, array{string, string, array<array-key, mixed>, string}>
+     */
+    public static function refused(): iterable
+    {
+        yield 'a space in a name' => ['not ok', 'E', [], '"not ok" given'];
+        yield 'a line break after a name' => ["chat\n", 'E', [], '"chat\n" given'];
+        yield 'an empty name' => ['', 'E', [], '"" given'];
+        yield 'a long name' => [str_repeat('n', 201), 'E', [], '1 to 200 of'];
+        yield 'an empty event' => ['c', '', [], 'an event name of 1 to 200 bytes'];
+        yield 'a long event' => ['c', str_repeat('n', 201), [], 'an event name of 1 to 200 bytes, but found 201'];
+        yield 'the header of an Echo that is not connected' => ['c', 'E', ['socket' => 'undefined'], 'what Echo.socketId() gives'];
+        yield 'a socket id with more behind it' => ['c', 'E', ['socket' => "1.2\n"], '"1.2\n" given'];
+    }
+
+    /**
      * @param  'ring'|'socket'  $transport
      */
     #[DataProvider('transports')]

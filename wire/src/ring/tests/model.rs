@@ -38,24 +38,28 @@ impl Doorbell {
     }
 }
 
+/// A PHP that commits two records, and rings, on a thread of its own; and the consumer of its ring.
+fn php_that_commits_two() -> (thread::JoinHandle<()>, Consumer<Arc<HeapMemory>>, LoomArc<Doorbell>) {
+    let memory = Arc::new(HeapMemory::new(16));
+    let doorbell = LoomArc::new(Doorbell(AtomicU32::new(0)));
+    let mut producer = Producer::new(Arc::clone(&memory));
+    let consumer = Consumer::new(memory).unwrap();
+    let bell = LoomArc::clone(&doorbell);
+    let php = thread::spawn(move || {
+        for record in 0..2 {
+            if commit(&mut producer, record).unwrap() {
+                bell.ring();
+            }
+        }
+    });
+    (php, consumer, doorbell)
+}
+
 /// A consumer that goes to sleep is woken by a record: if the doorbell never rang, it never slept on one.
 #[test]
 fn model_no_wake_up_is_lost() {
     loom::model(|| {
-        let memory = Arc::new(HeapMemory::new(16));
-        let doorbell = LoomArc::new(Doorbell(AtomicU32::new(0)));
-        let mut producer = Producer::new(Arc::clone(&memory));
-        let mut consumer = Consumer::new(memory).unwrap();
-
-        let bell = LoomArc::clone(&doorbell);
-        let php = thread::spawn(move || {
-            for record in 0..2 {
-                if commit(&mut producer, record).unwrap() {
-                    bell.ring();
-                }
-            }
-        });
-
+        let (php, mut consumer, doorbell) = php_that_commits_two();
         let mut batch = Batch::new(8, 1024);
         let mut next = 0;
         take(&mut consumer, &mut batch, &mut next);
@@ -76,20 +80,7 @@ fn model_no_wake_up_is_lost() {
 #[test]
 fn model_a_second_sleep_is_woken_too() {
     loom::model(|| {
-        let memory = Arc::new(HeapMemory::new(16));
-        let doorbell = LoomArc::new(Doorbell(AtomicU32::new(0)));
-        let mut producer = Producer::new(Arc::clone(&memory));
-        let mut consumer = Consumer::new(memory).unwrap();
-
-        let bell = LoomArc::clone(&doorbell);
-        let php = thread::spawn(move || {
-            for record in 0..2 {
-                if commit(&mut producer, record).unwrap() {
-                    bell.ring();
-                }
-            }
-        });
-
+        let (php, mut consumer, doorbell) = php_that_commits_two();
         let mut batch = Batch::new(8, 1024);
         let mut next = 0;
         let mut asleep = consumer.announce_sleep().unwrap();
