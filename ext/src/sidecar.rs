@@ -127,7 +127,7 @@ fn check_text(
     if std::str::from_utf8(event).is_err() {
         return Err(refuse(2, "event", format!("must be UTF-8 text, {:?} given", lossy(event))));
     }
-    if std::str::from_utf8(data).is_err() {
+    if simdutf8::basic::from_utf8(data).is_err() {
         let rest =
             "must be UTF-8 text, since browsers take no other; encode binary data, for example as base64";
         return Err(refuse(3, "data", rest.to_owned()));
