@@ -36,7 +36,6 @@ pub(crate) struct Attachment {
     link: Option<Link>,
     /// Kept without a link: it holds what the next server must deliver.
     transport: Option<Transport>,
-    record_bytes_max: usize,
     looked_ns: u64,
 }
 
@@ -95,15 +94,7 @@ fn each(mut run: impl FnMut(&mut Attachment)) {
 
 impl Attachment {
     fn new(identity: Identity, options: Options) -> Result<Self, Outcome> {
-        Ok(Self {
-            identity,
-            options,
-            sentinel: new_sentinel()?,
-            link: None,
-            transport: None,
-            record_bytes_max: 0,
-            looked_ns: 0,
-        })
+        Ok(Self { identity, options, sentinel: new_sentinel()?, link: None, transport: None, looked_ns: 0 })
     }
 
     /// Commits one publication. When it returns `Ok`, the record is in memory that survives the server.
@@ -121,50 +112,66 @@ impl Attachment {
         if self.link.is_none() || self.is_time_to_look() {
             self.ensure_attached()?;
         }
-        if draft.encoded_len() > self.record_bytes_max {
-            return Err(self.too_large(draft.encoded_len()));
+        let (Some(transport), Some(link)) = (&mut self.transport, &self.link) else {
+            return Err(lost());
+        };
+        draft.check(&link.limits)?;
+        if draft.encoded_len() > transport.record_bytes_max() {
+            return Err(self.too_large_for_ring(draft.encoded_len()));
         }
-        if let (Some(transport), Some(link)) = (&mut self.transport, &self.link)
-            && transport.commit(draft, link).is_ok()
-        {
-            return Ok(());
+        match transport.commit(draft, link) {
+            Ok(()) => Ok(()),
+            Err(why) => self.commit_with_patience(draft, why),
         }
-        self.commit_with_patience(draft)
     }
 
     /// The slow path: the ring is full, or the server has just gone.
     #[cold]
-    fn commit_with_patience<'a, C>(&mut self, draft: &Draft<'a, C>) -> Result<(), Outcome>
+    fn commit_with_patience<'a, C>(
+        &mut self,
+        draft: &Draft<'a, C>,
+        mut why: NotCommitted,
+    ) -> Result<(), Outcome>
     where
         C: Iterator<Item = &'a [u8]> + Clone,
     {
         let deadline = Instant::now() + self.options.publish_timeout;
         let mut pause = PAUSE_MIN;
         loop {
+            let is_late = Instant::now() >= deadline;
+            match why {
+                NotCommitted::Corrupt(found) => return Err(self.give_up_ring(&found)),
+                // The connection is in an unknown state, whatever comes next.
+                NotCommitted::ServerGone => self.link = None,
+                NotCommitted::Full => {}
+            }
+            if is_late {
+                return Err(self.full());
+            }
+            if self.link.is_some() {
+                self.wait_for_room((Instant::now() + pause).min(deadline));
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
             self.ensure_attached()?;
             let (Some(transport), Some(link)) = (&mut self.transport, &self.link) else {
-                return Err(Outcome::Unavailable("the attachment was lost; try again".to_owned()));
+                return Err(lost());
             };
+            // A successor may take less.
+            draft.check(&link.limits)?;
             match transport.commit(draft, link) {
                 Ok(()) => return Ok(()),
-                Err(NotCommitted::Full) if Instant::now() >= deadline => return Err(self.full()),
-                Err(NotCommitted::Full) => {
-                    let until = (Instant::now() + pause).min(deadline);
-                    match transport {
-                        Transport::Ring(_) => {
-                            std::thread::sleep(until.saturating_duration_since(Instant::now()));
-                        }
-                        // An acknowledgement, or room in the kernel's buffer, ends the wait early.
-                        Transport::Socket(_) => {
-                            link::wait(link.stream(), PollFlags::IN, until);
-                        }
-                    }
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-                Err(NotCommitted::ServerGone) if Instant::now() >= deadline => return Err(self.full()),
-                Err(NotCommitted::ServerGone) => self.link = None,
-                Err(NotCommitted::Corrupt(found)) => return Err(self.give_up_ring(&found)),
+                Err(again) => why = again,
             }
+        }
+    }
+
+    fn wait_for_room(&self, until: Instant) {
+        match (&self.transport, &self.link) {
+            // An acknowledgement, or room in the kernel's buffer, ends the wait early.
+            (Some(Transport::Socket(_)), Some(link)) => {
+                link::wait(link.stream(), PollFlags::IN, until);
+            }
+            _ => std::thread::sleep(until.saturating_duration_since(Instant::now())),
         }
     }
 
@@ -214,7 +221,6 @@ impl Attachment {
         let outcome = match attached {
             Ok(link) => {
                 transport.attached();
-                self.record_bytes_max = link.record_bytes_max.min(transport.record_bytes_max());
                 self.link = Some(link);
                 Ok(())
             }
@@ -254,11 +260,12 @@ impl Attachment {
         ))
     }
 
-    fn too_large(&self, found: usize) -> Outcome {
+    fn too_large_for_ring(&self, found: usize) -> Outcome {
+        let max = self.transport.as_ref().map_or(0, Transport::record_bytes_max);
         Outcome::TooLarge(format!(
-            "expected a publication of at most {} bytes (names and data together), but found {found}; send less, for \
-             example an id that the client fetches, or raise the server's record_bytes_max and the option ring_bytes ({})",
-            self.record_bytes_max, self.options.ring_bytes,
+            "expected a publication of at most {max} bytes (names and data together), but found {found}; send less, \
+             for example an id that the client fetches, or raise the option ring_bytes ({})",
+            self.options.ring_bytes,
         ))
     }
 
@@ -268,7 +275,7 @@ impl Attachment {
             return outcome;
         }
         let add = |text: String| {
-            format!("{text} ({unread} earlier broadcasts wait in memory and are delivered once it is back)")
+            format!("{text} ({unread} before this one wait in memory, and are delivered once it is back)")
         };
         match outcome {
             Outcome::Unavailable(text) => Outcome::Unavailable(add(text)),
@@ -316,14 +323,15 @@ impl Attachment {
     fn left_over(&mut self, why: Option<Outcome>) -> String {
         let unread = self.transport.as_mut().map_or(0, |transport| transport.unread().records);
         let waited = self.options.exit_timeout.as_millis();
+        let unread = counted(unread);
         match why {
             Some(why) => format!(
-                "Fanfare: {unread} broadcasts were accepted but could not be handed over within {waited} ms \
-                 (exit_timeout_ms) and are lost with this process: {why}"
+                "Fanfare: {unread} accepted but could not be handed over within {waited} ms \
+                 (exit_timeout_ms), and what was not handed over is lost with this process: {why}"
             ),
             None => format!(
-                "Fanfare: {unread} broadcasts were accepted but not read within {waited} ms (exit_timeout_ms); the \
-                 server at {} holds them and delivers them when it goes on, unless it ends first",
+                "Fanfare: {unread} accepted but not read within {waited} ms (exit_timeout_ms); the \
+                 server at {} has them in its hands and delivers them when it goes on, unless it is killed first",
                 self.identity.socket
             ),
         }
@@ -337,6 +345,18 @@ impl Attachment {
             String::from_utf8_lossy(&self.identity.key),
             self.transport_name()
         )
+    }
+}
+
+fn lost() -> Outcome {
+    Outcome::Unavailable("the attachment was lost; try again".to_owned())
+}
+
+/// `1 broadcast was`, `2 broadcasts were`.
+fn counted(broadcasts: u64) -> String {
+    match broadcasts {
+        1 => "1 broadcast was".to_owned(),
+        many => format!("{many} broadcasts were"),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use fanfare_wire::attach::{self, Message, RefusalCode, Transport};
 use fanfare_wire::descriptors;
+use fanfare_wire::record::PublicationLimits;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -30,8 +31,8 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: OwnedFd,
-    /// Bytes of a record that this server takes.
-    pub(crate) record_bytes_max: usize,
+    /// What this server takes.
+    pub(crate) limits: PublicationLimits,
     /// What the server calls itself.
     pub(crate) server: String,
 }
@@ -72,8 +73,8 @@ impl Link {
             Some(ring) => handshake.send(&Message::Attach { transport: Transport::Ring, proof }, &ring)?,
             None => handshake.send(&Message::Attach { transport: Transport::Socket, proof }, &[])?,
         }
-        let (record_bytes_max, server) = handshake.attached()?;
-        Ok(Self { stream: handshake.stream, record_bytes_max, server })
+        let (limits, server) = handshake.attached()?;
+        Ok(Self { stream: handshake.stream, limits, server })
     }
 
     /// The connected socket, non-blocking.
@@ -176,12 +177,10 @@ impl Handshake<'_> {
         }
     }
 
-    fn attached(&mut self) -> Result<(usize, String), AttachFailure> {
+    fn attached(&mut self) -> Result<(PublicationLimits, String), AttachFailure> {
         loop {
             match self.decode(|message| match message {
-                Message::Attached { record_bytes_max, server } => {
-                    Some((record_bytes_max as usize, server.to_owned()))
-                }
+                Message::Attached { limits, server } => Some((limits, server.to_owned())),
                 _ => None,
             })? {
                 Some(attached) => return Ok(attached),

@@ -38,7 +38,7 @@ impl From<Unfit> for Outcome {
     fn from(unfit: Unfit) -> Self {
         let text = format!("Fanfare\\Sidecar::broadcast(): {unfit}");
         match unfit {
-            Unfit::TooLarge { .. } => Self::TooLarge(text),
+            Unfit::TooLarge { .. } | Unfit::LongData { .. } => Self::TooLarge(text),
             _ => Self::Value(text),
         }
     }

@@ -96,13 +96,13 @@ limits! {
 
     /// Bytes of a channel's name.
     channel_bytes_max = 200, 1..=200,
-        "the subscription is refused; the publication is dropped", Some("publications_rejected_total");
+        "the subscription is refused; PHP is told when it attaches and throws ValueError; what comes anyway is dropped", Some("publications_rejected_total");
     /// Bytes of an event's name.
     event_bytes_max = 200, 1..=200,
-        "the publication is dropped", Some("publications_rejected_total");
+        "PHP is told when it attaches and throws ValueError; what comes anyway is dropped", Some("publications_rejected_total");
     /// Bytes of an event's data. Pusher allows 10 KiB; applications that outgrow it are why this is larger.
     data_bytes_max = 256 * KIB, 1..=15 * MIB,
-        "PHP is told the largest record when it attaches and throws TooLarge; what comes anyway is dropped",
+        "PHP is told when it attaches and throws TooLarge; what comes anyway is dropped",
         Some("publications_rejected_total");
 
     // PHP processes.

@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT
+    /// Serve until SIGTERM, SIGINT, SIGHUP or SIGQUIT
     Serve {
         #[command(flatten)]
         source: Source,

@@ -78,8 +78,8 @@ fn the_socket_has_the_permissions_that_are_configured() {
 }
 
 #[test]
-fn sigterm_and_sigint_deliver_what_is_committed_and_send_clients_elsewhere() {
-    for signal in [Signal::TERM, Signal::INT] {
+fn each_signal_delivers_what_is_committed_and_sends_clients_elsewhere() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let directory = directory();
         let mut server = Server::start(&configuration(directory.path()));
         let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(&server)).collect();
@@ -250,8 +250,8 @@ fn attach_by_socket(server: &Server) -> Peer {
     let mut peer = Peer::connect(server);
     let proof = peer.prove(KEY, SECRET);
     peer.say(&Message::Attach { transport: Transport::Socket, proof });
-    let Said::Attached { record_bytes_max } = peer.hear() else { panic!("expected to be attached") };
-    assert!(record_bytes_max > 256 * 1024);
+    let Said::Attached(limits) = peer.hear() else { panic!("expected to be attached") };
+    assert_eq!(limits.data_bytes_max, 256 * 1024);
     peer
 }
 

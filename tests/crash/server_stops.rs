@@ -2,7 +2,7 @@
 
 use fanfare_tests::{Broadcasts, Scene, Server, number_of, numbers_of};
 
-fn fill(transport: &str) {
+fn fill(transport: &str, ring_bytes: usize, pad_bytes_max: usize) {
     let scene = Scene::new();
     let server = Server::start(&scene);
     let attach = Broadcasts::new(&scene, "first", 1).option("transport", transport).start();
@@ -10,9 +10,9 @@ fn fill(transport: &str) {
 
     let mut php = Broadcasts::new(&scene, "filler", usize::MAX >> 1)
         .option("transport", transport)
-        .option("ring_bytes", 65_536)
+        .option("ring_bytes", ring_bytes)
         .option("publish_timeout_ms", 50)
-        .with("pad_bytes_max", 500)
+        .with("pad_bytes_max", pad_bytes_max)
         .with("window", 1)
         .start();
     php.out.wait_for_count(1);
@@ -42,30 +42,39 @@ fn fill(transport: &str) {
     let journal = server.stop();
     assert_eq!(numbers_of(&journal, "filler"), (0..accepted).collect::<Vec<_>>());
     assert_eq!(numbers_of(&journal, "after").len(), 10);
-    println!("{transport}: {accepted} accepted, then Full; all of them published after SIGCONT");
+    println!(
+        "{transport}, up to {pad_bytes_max} bytes: {accepted} accepted, then Full; all of them published after SIGCONT"
+    );
 }
 
 #[test]
 fn a_full_ring_is_said_and_nothing_is_lost() {
-    fill("ring");
+    fill("ring", 65_536, 500);
 }
 
 #[test]
 fn a_full_socket_is_said_and_nothing_is_lost() {
-    fill("socket");
+    fill("socket", 65_536, 500);
+}
+
+/// The kernel takes a large message in part; the part is given up with the connection, the messages before it are not.
+#[test]
+fn a_socket_full_of_large_publications_is_said_and_nothing_is_lost() {
+    fill("socket", 1 << 20, 100_000);
 }
 
 /// PHP has ended and left its records to a server that stood still; the server is told to end before it has read
 /// them. Nobody else can deliver them any more.
 #[test]
 fn a_server_that_ends_drains_what_ended_processes_left() {
-    for transport in ["ring", "socket"] {
+    // A ring holds many batches more than the server takes at a time, the kernel's buffer few messages.
+    for (transport, count) in [("ring", 40_000), ("socket", 100)] {
         let scene = Scene::new();
         let server = Server::start(&scene);
-        let count = 100;
         let mut php = Broadcasts::new(&scene, "gone", count)
             .option("transport", transport)
             .option("exit_timeout_ms", 20)
+            .option("ring_bytes", 16 << 20)
             .with("window", 1)
             .start();
         php.out.wait_for_count(1);

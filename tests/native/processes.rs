@@ -147,15 +147,63 @@ fn wrong_credentials_are_rejected_and_others_go_on() {
     }
 }
 
-/// More than the server takes, less than the ring could hold.
+/// What PHP accepts is what the server publishes, to the byte, also when the server's limits are not the usual ones.
 #[test]
-fn a_publication_beyond_the_servers_limit_is_too_large_and_says_both_numbers() {
+fn what_is_beyond_a_limit_is_refused_and_what_is_within_is_published() {
+    for (data, event, channel) in [(262_144, 200, 200), (1000, 20, 30)] {
+        let scene = Scene::new();
+        let mut configuration = scene.configuration("127.0.0.1:0");
+        configuration["limits"] =
+            json!({"data_bytes_max": data, "event_bytes_max": event, "channel_bytes_max": channel});
+        let server = Server::start_with(&configuration);
+        let php = script(
+            &scene,
+            "limits.php",
+            json!({"data": data, "event": event, "channel": channel, "ring_bytes": 1 << 20}),
+        );
+        let out = php.succeed();
+        assert_eq!([&out[0], &out[2], &out[4]], ["accepted"; 3], "{out:?}");
+        let refusals = [
+            format!(
+                "Fanfare\\TooLarge: Fanfare\\Sidecar::broadcast(): expected data of at most {data} bytes, but found {}",
+                data + 1
+            ),
+            format!(
+                "ValueError: Fanfare\\Sidecar::broadcast(): expected an event name of 1 to {event} bytes, but found {}",
+                event + 1
+            ),
+            // Names beyond the format's own limit are refused by the rule for names.
+            if channel == 200 {
+                "ValueError: Fanfare\\Sidecar::broadcast(): Argument #1 ($channels) must name channels"
+                    .to_owned()
+            } else {
+                format!(
+                    "ValueError: Fanfare\\Sidecar::broadcast(): expected a channel name of 1 to {channel} bytes, but found {}",
+                    channel + 1
+                )
+            },
+        ];
+        for (line, refusal) in [1, 3, 5].into_iter().zip(refusals) {
+            assert!(out[line].starts_with(&refusal), "expected {refusal}, but found {}", out[line]);
+        }
+        assert_eq!(server.stop().len(), 3);
+    }
+}
+
+/// A ring too small for what the server would take.
+#[test]
+fn what_does_not_fit_into_the_ring_is_too_large_and_names_the_option() {
     let scene = Scene::new();
     let server = Server::start(&scene);
-    let php = script(&scene, "too-large.php", json!({}));
-    let out = php.succeed();
-    assert_eq!(out[0], "Fanfare\\TooLarge", "{out:?}");
-    assert!(out[1].contains("expected a publication of at most"), "{out:?}");
-    assert_eq!(out[2], "ok", "a smaller one goes through afterwards: {out:?}");
+    let limits = json!({"data": 40_000, "event": 200, "channel": 199, "ring_bytes": 65_536});
+    let out = script(&scene, "limits.php", limits).succeed();
+    for line in &out[..2] {
+        assert!(
+            line.starts_with("Fanfare\\TooLarge: expected a publication of at most 32760 bytes"),
+            "{line}"
+        );
+        assert!(line.contains("raise the option ring_bytes (65536)"), "{line}");
+    }
+    assert_eq!(out[2], "accepted");
     server.stop();
 }

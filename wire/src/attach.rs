@@ -31,7 +31,7 @@ use sha2::Sha256;
 use thiserror::Error;
 
 use crate::cursor::{Cursor, Short};
-use crate::record::RECORD_BYTES_MAX;
+use crate::record::{PublicationLimits, RECORD_BYTES_MAX};
 
 /// Version of the handshake, the ring's layout and the record's layout together.
 pub const VERSION: u16 = 1;
@@ -118,8 +118,8 @@ pub enum Message<'a> {
     },
     /// The peer may publish.
     Attached {
-        /// Bytes of a record that this server takes.
-        record_bytes_max: u32,
+        /// What this server takes.
+        limits: PublicationLimits,
         /// What the server is, such as `fanfare-0.1.0`.
         server: &'a str,
     },
@@ -259,7 +259,11 @@ impl<'a> Message<'a> {
                 Self::Attach { transport, proof: payload.array("the proof")? }
             }
             KIND_ATTACHED => Self::Attached {
-                record_bytes_max: payload.u32("the record limit")?,
+                limits: PublicationLimits {
+                    data_bytes_max: payload.u32("the data limit")?,
+                    channel_bytes_max: payload.u16("the channel limit")?,
+                    event_bytes_max: payload.u16("the event limit")?,
+                },
                 server: text(&mut payload, "the server's name")?,
             },
             KIND_REFUSED => Self::Refused {
@@ -299,8 +303,10 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(&proof);
                 KIND_ATTACH
             }
-            Self::Attached { record_bytes_max, server } => {
-                out.extend_from_slice(&record_bytes_max.to_le_bytes());
+            Self::Attached { limits, server } => {
+                out.extend_from_slice(&limits.data_bytes_max.to_le_bytes());
+                out.extend_from_slice(&limits.channel_bytes_max.to_le_bytes());
+                out.extend_from_slice(&limits.event_bytes_max.to_le_bytes());
                 put_counted(out, server.as_bytes());
                 KIND_ATTACHED
             }

@@ -36,6 +36,17 @@ const _: () = assert!(NAME_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(CHANNELS_MAX <= u16::MAX as usize);
 const _: () = assert!(RECORD_BYTES_MAX <= u32::MAX as usize);
 
+/// What one server takes of a publication. Its limits may be lower than the format's, never higher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicationLimits {
+    /// Bytes of the data.
+    pub data_bytes_max: u32,
+    /// Bytes of a channel's name.
+    pub channel_bytes_max: u16,
+    /// Bytes of the event's name.
+    pub event_bytes_max: u16,
+}
+
 /// Where the bytes of a record are put: a span of the ring, or a buffer.
 pub trait Sink {
     /// Appends bytes.
@@ -67,10 +78,22 @@ pub enum Unfit {
         field: Field,
     },
     /// A name of more than [`NAME_BYTES_MAX`] bytes.
-    #[error("expected {field} of 1 to {NAME_BYTES_MAX} bytes, but found {found} bytes")]
+    #[error("expected {field} of 1 to {max} bytes, but found {found} bytes")]
     LongName {
         /// Which name.
         field: Field,
+        /// Bytes that it may have.
+        max: usize,
+        /// Its bytes.
+        found: usize,
+    },
+    /// More data than this server takes.
+    #[error(
+        "expected data of at most {max} bytes, but found {found} bytes; send less, for example an id that the client fetches, or raise the server's data_bytes_max"
+    )]
+    LongData {
+        /// Bytes that it may have.
+        max: usize,
         /// Its bytes.
         found: usize,
     },
@@ -110,6 +133,7 @@ impl std::fmt::Display for Field {
 pub struct Draft<'a, C> {
     channels: C,
     channels_len: u16,
+    longest_channel: usize,
     event: &'a [u8],
     data: &'a [u8],
     except: Option<&'a [u8]>,
@@ -132,9 +156,11 @@ where
     ) -> Result<Self, Unfit> {
         let mut encoded_len = HEADER_BYTES;
         let mut channels_len = 0_usize;
+        let mut longest_channel = 0;
         for channel in channels.clone() {
             check_name(channel, Field::Channel)?;
             channels_len += 1;
+            longest_channel = longest_channel.max(channel.len());
             encoded_len += 2 + channel.len();
         }
         match channels_len {
@@ -153,7 +179,39 @@ where
         if encoded_len > RECORD_BYTES_MAX {
             return Err(Unfit::TooLarge { found: encoded_len });
         }
-        Ok(Self { channels, channels_len: channels_len as u16, event, data, except, encoded_len })
+        Ok(Self {
+            channels,
+            channels_len: channels_len as u16,
+            longest_channel,
+            event,
+            data,
+            except,
+            encoded_len,
+        })
+    }
+
+    /// Whether a server with these limits takes it.
+    ///
+    /// # Errors
+    /// [`Unfit`] names the first limit that is broken.
+    #[inline]
+    pub fn check(&self, limits: &PublicationLimits) -> Result<(), Unfit> {
+        let (channel_max, event_max) = (limits.channel_bytes_max.into(), limits.event_bytes_max.into());
+        let data_max = limits.data_bytes_max as usize;
+        if self.longest_channel > channel_max {
+            return Err(Unfit::LongName {
+                field: Field::Channel,
+                max: channel_max,
+                found: self.longest_channel,
+            });
+        }
+        if self.event.len() > event_max {
+            return Err(Unfit::LongName { field: Field::Event, max: event_max, found: self.event.len() });
+        }
+        if self.data.len() > data_max {
+            return Err(Unfit::LongData { max: data_max, found: self.data.len() });
+        }
+        Ok(())
     }
 
     /// Bytes that [`Draft::encode`] puts.
@@ -186,7 +244,7 @@ fn check_name(name: &[u8], field: Field) -> Result<(), Unfit> {
     match name.len() {
         0 => Err(Unfit::EmptyName { field }),
         1..=NAME_BYTES_MAX => Ok(()),
-        found => Err(Unfit::LongName { field, found }),
+        found => Err(Unfit::LongName { field, max: NAME_BYTES_MAX, found }),
     }
 }
 

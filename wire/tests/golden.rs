@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
 use fanfare_wire::attach::{Message, RefusalCode, Transport, prove};
-use fanfare_wire::record::{self, Draft};
+use fanfare_wire::record::{self, Draft, PublicationLimits};
 use fanfare_wire::ring::Producer;
 
 /// The bytes of `tests/golden/{name}.hex`: hexadecimal, white space and `#` comments left out.
@@ -58,7 +58,17 @@ fn attach_v1() {
             "attach",
             Message::Attach { transport: Transport::Ring, proof: prove(b"app-secret", &nonce, b"app-key") },
         ),
-        ("attached", Message::Attached { record_bytes_max: 131_072, server: "fanfare-0.1.0" }),
+        (
+            "attached",
+            Message::Attached {
+                limits: PublicationLimits {
+                    data_bytes_max: 131_072,
+                    channel_bytes_max: 200,
+                    event_bytes_max: 164,
+                },
+                server: "fanfare-0.1.0",
+            },
+        ),
         ("refused", Message::Refused { code: RefusalCode::Credentials, message: "no" }),
         ("record", Message::Record(b"abc")),
         ("ack", Message::Ack { records: 258 }),

@@ -18,7 +18,7 @@ use SensitiveParameter;
 final class ServerProcess
 {
     /** Passed on to the server: the ones by which terminals and supervisors end or reload a program. */
-    private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'];
+    private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'];
 
     /** `si_code` of a signal that the kernel itself sent, as a terminal does to its whole foreground group. */
     private const int SENT_BY_KERNEL = 0x80;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use fanfare_wire::attach::{self, AttachError, HANDSHAKE_BYTES_MAX, Message, RefusalCode, Transport};
 use fanfare_wire::descriptors::{self, DESCRIPTORS_MAX};
-use fanfare_wire::record::{CHANNELS_MAX, NAME_BYTES_MAX, RECORD_BYTES_MAX};
+use fanfare_wire::record::{CHANNELS_MAX, NAME_BYTES_MAX, PublicationLimits, RECORD_BYTES_MAX};
 use fanfare_wire::ring::{Consumer, SharedMemory};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -97,12 +97,23 @@ pub(super) async fn perform(shard: &Shard, stream: &UnixStream) -> Result<Grante
             format!("this server has {max} attachments, as many as it may have; raise attachments_max");
         return Err(Some(Refusal::new(RefusalCode::Capacity, message)));
     }
-    let record_bytes_max = record_bytes_max(&node.limits) as u32;
-    if let Err(gone) = tell(stream, &Message::Attached { record_bytes_max, server: SERVER }).await {
+    if let Err(gone) =
+        tell(stream, &Message::Attached { limits: announced(&node.limits), server: SERVER }).await
+    {
         node.metrics.attachments.decrement();
         return Err(gone);
     }
     Ok(Granted { app, client, means, leftover })
+}
+
+/// What PHP is told, so that it refuses what this server would have to drop. All three are within their bounds.
+fn announced(limits: &Limits) -> PublicationLimits {
+    let name = |max: usize| u16::try_from(max).unwrap_or(u16::MAX);
+    PublicationLimits {
+        data_bytes_max: u32::try_from(limits.data_bytes_max).unwrap_or(u32::MAX),
+        channel_bytes_max: name(limits.channel_bytes_max),
+        event_bytes_max: name(limits.event_bytes_max),
+    }
 }
 
 /// The largest record that a publication within the limits can have.

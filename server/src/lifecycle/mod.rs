@@ -73,7 +73,7 @@ struct Running {
     detached: oneshot::Receiver<()>,
 }
 
-/// Serves until SIGTERM or SIGINT, then leaves in good order; a further signal, a second later or more, ends it at once.
+/// Serves until SIGTERM, SIGINT, SIGHUP or SIGQUIT, then leaves in good order; a further signal, a second later or more, ends it at once.
 ///
 /// # Errors
 /// [`ServeError`] says what to do.
@@ -86,12 +86,18 @@ pub fn serve(configuration: Configuration) -> Result<(), ServeError> {
         .map_err(system("set up the main thread"))?;
     // Before anything is served, so that an early signal is not the default's, which kills.
     let _guard = runtime.enter();
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("listen for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("listen for SIGINT"))?;
+    let listen = |kind| signal(kind).map_err(system("listen for signals"));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    // A terminal that is closed, and Ctrl-\: they too should lose nothing.
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut quit = listen(SignalKind::quit())?;
     runtime.block_on(conduct(configuration, bound, async || {
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => "SIGHUP",
+            _ = quit.recv() => "SIGQUIT",
         }
     }))
 }

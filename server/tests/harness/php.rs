@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use fanfare_wire::attach::{self, Message, RefusalCode, Transport};
 use fanfare_wire::descriptors;
-use fanfare_wire::record::Draft;
+use fanfare_wire::record::{Draft, PublicationLimits};
 use fanfare_wire::ring::{Producer, ReserveError, SharedMemory};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -22,9 +22,7 @@ pub struct Peer {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
     Challenge([u8; 32]),
-    Attached {
-        record_bytes_max: u32,
-    },
+    Attached(PublicationLimits),
     Refused(RefusalCode, String),
     Ack(u64),
     Other,
@@ -61,7 +59,7 @@ impl Peer {
             if let Some((message, len)) = Message::decode(&self.input).unwrap() {
                 let said = match message {
                     Message::Challenge { nonce } => Said::Challenge(nonce),
-                    Message::Attached { record_bytes_max, .. } => Said::Attached { record_bytes_max },
+                    Message::Attached { limits, .. } => Said::Attached(limits),
                     Message::Refused { code, message } => Said::Refused(code, message.to_owned()),
                     Message::Ack { records } => Said::Ack(records),
                     _ => Said::Other,

@@ -35,7 +35,7 @@ final class ServerProcessTest extends TestCase
         $command->line('stdin');
         $expected = [];
 
-        foreach ([SIGUSR1, SIGINT, SIGHUP, SIGUSR2, SIGINT, SIGQUIT, SIGTERM] as $signal) {
+        foreach ([SIGINT, SIGHUP, SIGINT, SIGQUIT, SIGTERM] as $signal) {
             $expected[$signal] = ($expected[$signal] ?? 0) + 1;
             $command->signal($signal);
 

@@ -1,5 +1,8 @@
 use super::*;
 
+const LIMITS: PublicationLimits =
+    PublicationLimits { data_bytes_max: 123_456, channel_bytes_max: 200, event_bytes_max: 164 };
+
 fn encoded(message: Message<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     message.encode(&mut bytes);
@@ -12,7 +15,7 @@ fn every_kind() -> Vec<Message<'static>> {
         Message::Challenge { nonce: [7; NONCE_BYTES] },
         Message::Attach { transport: Transport::Ring, proof: [9; PROOF_BYTES] },
         Message::Attach { transport: Transport::Socket, proof: [0; PROOF_BYTES] },
-        Message::Attached { record_bytes_max: 123_456, server: "fanfare-0.1.0" },
+        Message::Attached { limits: LIMITS, server: "fanfare-0.1.0" },
         Message::Refused { code: RefusalCode::User, message: "expected …, found …" },
         Message::Record(b"\x01\x02\x03"),
         Message::Ack { records: u64::MAX },

@@ -159,6 +159,11 @@ impl<M: Memory> Consumer<M> {
         self.memory.header().sleeping.0.store(0, Ordering::Relaxed);
     }
 
+    /// Bytes copied out since the ring was made.
+    pub fn position(&self) -> u64 {
+        self.cursor
+    }
+
     /// Bytes committed and not copied out yet; 0 when the tail lies, which `drain` reports.
     pub fn pending_bytes(&self) -> u64 {
         self.tail().map_or(0, |tail| tail - self.cursor)
