@@ -63,7 +63,7 @@ copy('/usr/bin/phpunit', PHPUNIT.'/phpunit');
 chmod(PHPUNIT.'/phpunit', 0755);
 
 $repositories = [
-    ['packagist.org' => false],
+    ['packagist' => false],
     package('laravel/framework', 'php-laravel-framework', '/usr/share/php/Illuminate', 'autoload.php', ['replace' => $parts]),
     package('guzzlehttp/guzzle', 'php-guzzlehttp-guzzle', '/usr/share/php/GuzzleHttp', 'autoload.php'),
     package('psr/log', 'php-psr-log', '/usr/share/php/Psr/Log', 'autoload.php'),

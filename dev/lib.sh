@@ -32,7 +32,7 @@ locate_root() {
     local hash
     hash=$({
         printf '%s\n' "$root_suite" "$root_version" "$HOSTTYPE"
-        cat "$checkout/dev/root.packages"
+        cat "$checkout/dev/root.packages" "$checkout/dev/composer-repositories.php"
     } | sha256sum)
     root=$cache/root-${hash:0:12}
 }

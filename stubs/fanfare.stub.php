@@ -30,7 +30,7 @@ final class Sidecar
      *     exit_timeout_ms?: int
      * } $options transport: auto takes the ring and falls back to the socket (auto). ring_bytes: what may wait for
      *     the server, a power of two (1048576). publish_timeout_ms: how long a broadcast waits for room (250).
-     *     connect_timeout_ms: how long attaching may take (100). exit_timeout_ms: how long the end of the process
+     *     connect_timeout_ms: how long attaching may take (500). exit_timeout_ms: how long the end of the process
      *     waits until everything is read (1000).
      *
      * @throws \ValueError What is wrong with the arguments.

@@ -42,7 +42,7 @@ return [
         'timeout_ms' => env('FANFARE_PUBLISH_TIMEOUT_MS', 250),
 
         // How long the first broadcast() of a process waits for the server to answer its greeting.
-        'connect_timeout_ms' => env('FANFARE_CONNECT_TIMEOUT_MS', 100),
+        'connect_timeout_ms' => env('FANFARE_CONNECT_TIMEOUT_MS', 500),
 
         // How long a process that ends waits for a server to read what it still has to say.
         'exit_timeout_ms' => env('FANFARE_EXIT_TIMEOUT_MS', 1_000),

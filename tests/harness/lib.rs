@@ -21,7 +21,7 @@ pub use lines::Lines;
 pub use numbers::{assert_complete, number_of, numbers_by_worker, numbers_of, worker_and_number};
 pub use php::{Broadcasts, Php};
 pub use pusher::PusherJs;
-pub use scene::{APP_KEY, APP_SECRET, Scene};
+pub use scene::{APP_KEY, APP_SECRET, Scene, patient};
 pub use server::{Journal, Publication, Server};
 
 /// How long anything may take before a test is called hung.

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::{APP_KEY, APP_SECRET, Lines, Scene};
+use crate::{APP_KEY, APP_SECRET, Lines, Scene, patient};
 
 /// A running `php`. Killed when dropped.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Broadcasts {
     pub fn new(scene: &Scene, worker: &str, count: usize) -> Self {
         Self(json!({
             "socket": scene.socket(), "key": APP_KEY, "secret": APP_SECRET,
-            "worker": worker, "count": count, "channel": "numbers", "options": {},
+            "worker": worker, "count": count, "channel": "numbers", "options": patient(),
         }))
     }
 

@@ -9,6 +9,11 @@ pub const APP_KEY: &str = "scene-key";
 /// Its secret.
 pub const APP_SECRET: &str = "scene-secret";
 
+/// Options of a `Sidecar` that waits for a busy machine. Tests of a timeout set their own.
+pub fn patient() -> Value {
+    json!({"connect_timeout_ms": 10_000, "publish_timeout_ms": 10_000, "exit_timeout_ms": 10_000})
+}
+
 /// A folder that goes away with the test.
 #[derive(Debug)]
 pub struct Scene {

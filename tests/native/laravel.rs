@@ -24,6 +24,7 @@ fn chat(scene: &Scene, arguments: &[&str]) -> Php {
             .env("FANFARE_APP_ID", "scene")
             .env("FANFARE_APP_KEY", APP_KEY)
             .env("FANFARE_APP_SECRET", APP_SECRET)
+            .env("FANFARE_CONNECT_TIMEOUT_MS", "10000")
             .env("FANFARE_SOCKET", scene.socket()),
     )
 }
@@ -57,7 +58,8 @@ fn a_queued_event_reaches_a_client_through_a_queue_worker() {
     let mut php = broadcasting(&scene);
     php.tell(&json!({"queue": true}).to_string());
     php.succeed();
-    chat(&scene, &["artisan", "queue:work", "--once"]).succeed();
+    let worked = chat(&scene, &["artisan", "queue:work", "--once"]).succeed();
+    assert!(worked.iter().any(|line| line.contains("DONE")), "{}", worked.join("\n"));
     let (event, data, _) = client.next_event(0);
     assert_eq!(event, "App\\Events\\RoomCounted");
     assert_eq!(data["messages"], 0);

@@ -8,6 +8,7 @@ fn script(scene: &Scene, name: &str, extra: serde_json::Value) -> Php {
         "socket": scene.socket(),
         "key": fanfare_tests::APP_KEY,
         "secret": fanfare_tests::APP_SECRET,
+        "options": fanfare_tests::patient(),
     });
     argument.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     Php::run(name, &argument)

@@ -60,7 +60,7 @@ final readonly class PublisherConfig
             $publish->oneOf('transport', 'auto', ['auto', 'ring', 'socket']),
             $ringBytes,
             $publish->integer('timeout_ms', 250, 0, self::TIMEOUT_MS_MAX),
-            $publish->integer('connect_timeout_ms', 100, 1, self::TIMEOUT_MS_MAX),
+            $publish->integer('connect_timeout_ms', 500, 1, self::TIMEOUT_MS_MAX),
             $publish->integer('exit_timeout_ms', 1_000, 0, self::TIMEOUT_MS_MAX),
         );
 

@@ -25,7 +25,7 @@ final class PublisherConfigTest extends TestCase
             'transport' => 'auto',
             'ring_bytes' => 1_048_576,
             'publish_timeout_ms' => 250,
-            'connect_timeout_ms' => 100,
+            'connect_timeout_ms' => 500,
             'exit_timeout_ms' => 1_000,
         ], $config->sidecarOptions());
     }

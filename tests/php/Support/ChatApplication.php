@@ -33,6 +33,9 @@ final class ChatApplication
             'broadcasting.default' => 'fanfare',
             'fanfare.apps' => [['id' => 'test', 'key' => self::KEY, 'secret' => self::SECRET]],
             'fanfare.socket' => '/nonexistent/fanfare.sock',
+            // A busy machine is not what is tested.
+            'fanfare.publish.connect_timeout_ms' => 10_000,
+            'fanfare.publish.exit_timeout_ms' => 10_000,
         ]);
 
         return $app;
