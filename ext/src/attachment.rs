@@ -15,13 +15,18 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::link::{self, AttachFailure, Identity, Link};
 use crate::options::{Options, TransportChoice};
 use crate::outcome::Outcome;
-use crate::transport::{NotCommitted, Transport};
+use crate::transport::{Gone, NotCommitted, Transport};
 
 /// How long the server is believed to be there without a look. A look costs 400 ns, the coarse clock 8.
 const LOOK_EVERY_NS: u64 = 4_000_000;
 /// Waits for room start at and grow to this. Retrying without waiting starves the server on a busy machine.
 const PAUSE_MIN: Duration = Duration::from_micros(50);
 const PAUSE_MAX: Duration = Duration::from_millis(2);
+/// What an attempt to attach is given when the time for a broadcast is over: enough for a server that is there.
+const CONNECT_MIN: Duration = Duration::from_millis(1);
+
+/// Attachments that a process keeps although no object uses them. Each holds three descriptors and a ring.
+const ATTACHMENTS_MAX: usize = 32;
 
 thread_local! {
     static ATTACHMENTS: RefCell<Vec<Rc<RefCell<Attachment>>>> = const { RefCell::new(Vec::new()) };
@@ -45,19 +50,36 @@ pub(crate) struct Attachment {
 /// `Unavailable` when the kernel has no page that tells forks.
 pub(crate) fn shared(identity: Identity, options: Options) -> Result<Rc<RefCell<Attachment>>, Outcome> {
     ATTACHMENTS.with_borrow_mut(|all| {
-        let found = all.iter().find(|attachment| {
+        let found = all.iter().position(|attachment| {
             let attachment = attachment.borrow();
             attachment.identity == identity && attachment.options.transport == options.transport
         });
-        if let Some(found) = found {
-            // The newest word on timeouts counts; a ring that exists keeps its size.
-            found.borrow_mut().options = options;
-            return Ok(Rc::clone(found));
-        }
-        let attachment = Rc::new(RefCell::new(Attachment::new(identity, options)?));
+        let attachment = match found {
+            Some(at) => all.remove(at),
+            None => {
+                if all.len() >= ATTACHMENTS_MAX {
+                    give_back_one(all);
+                }
+                Rc::new(RefCell::new(Attachment::new(identity, options)?))
+            }
+        };
+        // The newest word on timeouts counts; a ring that exists keeps its size.
+        attachment.borrow_mut().options = options;
+        // The one used last is the last one to be given back.
         all.push(Rc::clone(&attachment));
         Ok(attachment)
     })
+}
+
+/// Gives up the attachment that has been out of use for longest: no object holds it, nothing waits in it. With
+/// none such there are more than usual, as many as the program holds.
+fn give_back_one(all: &mut Vec<Rc<RefCell<Attachment>>>) {
+    let idle = all.iter().position(|attachment| {
+        Rc::strong_count(attachment) == 1 && attachment.try_borrow_mut().is_ok_and(|mut it| it.is_drained())
+    });
+    if let Some(at) = idle {
+        all.remove(at).borrow().say_goodbye();
+    }
 }
 
 /// At the end of a request in a process that goes on: hands unread records to a successor, if there is one now.
@@ -110,7 +132,7 @@ impl Attachment {
             self.start_anew_after_fork()?;
         }
         if self.link.is_none() || self.is_time_to_look() {
-            self.ensure_attached()?;
+            self.ensure_attached(self.options.connect_timeout)?;
         }
         let (Some(transport), Some(link)) = (&mut self.transport, &self.link) else {
             return Err(lost());
@@ -138,21 +160,22 @@ impl Attachment {
         let deadline = Instant::now() + self.options.publish_timeout;
         let mut pause = PAUSE_MIN;
         loop {
-            let is_late = Instant::now() >= deadline;
             match why {
-                NotCommitted::Corrupt(found) => return Err(self.give_up_ring(&found)),
-                // The connection is in an unknown state, whatever comes next.
-                NotCommitted::ServerGone => self.link = None,
-                NotCommitted::Full => {}
+                NotCommitted::Half => {
+                    self.finish_half(deadline);
+                    return Ok(());
+                }
+                NotCommitted::TooLarge => return Err(self.too_large_for_ring(draft.encoded_len())),
+                NotCommitted::Corrupt(found) => return Err(self.give_up_transport(&found)),
+                NotCommitted::Full if Instant::now() >= deadline => return Err(self.full()),
+                NotCommitted::Full => {
+                    self.wait_for_room((Instant::now() + pause).min(deadline));
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                NotCommitted::ServerGone => self.forget_link()?,
             }
-            if is_late {
-                return Err(self.full());
-            }
-            if self.link.is_some() {
-                self.wait_for_room((Instant::now() + pause).min(deadline));
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
-            self.ensure_attached()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.ensure_attached(left.max(CONNECT_MIN).min(self.options.connect_timeout))?;
             let (Some(transport), Some(link)) = (&mut self.transport, &self.link) else {
                 return Err(lost());
             };
@@ -166,12 +189,25 @@ impl Attachment {
     }
 
     fn wait_for_room(&self, until: Instant) {
-        match (&self.transport, &self.link) {
-            // An acknowledgement, or room in the kernel's buffer, ends the wait early.
-            (Some(Transport::Socket(_)), Some(link)) => {
-                link::wait(link.stream(), PollFlags::IN, until);
+        match (self.transport.as_ref().and_then(Transport::room_flags), &self.link) {
+            (Some(flags), Some(link)) => {
+                link::wait(link.stream(), flags, until);
             }
             _ => std::thread::sleep(until.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    /// Writes the rest of a message that is accepted already, as far as the time goes. What is left then is written
+    /// with the next broadcast, at the end of the request, or at the end of the process.
+    fn finish_half(&mut self, deadline: Instant) {
+        while let (Some(transport), Some(link)) = (&mut self.transport, &self.link) {
+            if transport.hear(link).is_err() {
+                // The next broadcast, or the end of the process, finds out what it means.
+                return;
+            }
+            if transport.flush(link) || !link::wait(link.stream(), PollFlags::OUT, deadline) {
+                return;
+            }
         }
     }
 
@@ -190,44 +226,65 @@ impl Attachment {
     }
 
     /// Makes sure that a living server is attached; if there is none, the outcome says what waits for it.
-    fn ensure_attached(&mut self) -> Result<(), Outcome> {
-        self.look().map_err(|outcome| self.with_unread(outcome))
+    fn ensure_attached(&mut self, timeout: Duration) -> Result<(), Outcome> {
+        self.look(timeout).map_err(|outcome| self.with_unread(outcome))
     }
 
     /// Looks whether the server is still there, and attaches to its successor if not.
-    fn look(&mut self) -> Result<(), Outcome> {
+    fn look(&mut self, timeout: Duration) -> Result<(), Outcome> {
         self.looked_ns = coarse_ns();
-        if self.link.as_ref().is_some_and(|link| !link.is_gone()) {
-            return Ok(());
+        if let (Some(transport), Some(link)) = (&mut self.transport, &self.link) {
+            match transport.hear(link) {
+                Ok(()) => return Ok(()),
+                Err(Gone { refusal: None }) => {}
+                Err(Gone { refusal: Some(text) }) => return Err(self.ended_by_server(&text)),
+            }
         }
         self.link = None;
-        self.attach()
+        self.attach(timeout)
     }
 
-    fn attach(&mut self) -> Result<(), Outcome> {
+    /// The connection is of no use any more. What the server said last is taken in first: what it has acknowledged
+    /// must not be sent again.
+    ///
+    /// # Errors
+    /// What it said, when it was more than that: it has ended the attachment.
+    fn forget_link(&mut self) -> Result<(), Outcome> {
+        if let (Some(transport), Some(link)) = (&mut self.transport, self.link.take())
+            && let Err(Gone { refusal: Some(text) }) = transport.hear(&link)
+        {
+            return Err(self.ended_by_server(&text));
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, timeout: Duration) -> Result<(), Outcome> {
         let mut transport = match self.transport.take() {
             Some(transport) => transport,
             None => Transport::new(&self.options)?,
         };
-        let timeout = self.options.connect_timeout;
         let mut attached = Link::attach(&self.identity, transport.descriptors(), timeout);
         if matches!(attached, Err(AttachFailure::RingRefused(_)))
             && self.options.transport == TransportChoice::Auto
-            && transport.is_drained(None)
+            && transport.is_drained()
         {
             transport = Transport::socket(&self.options);
             attached = Link::attach(&self.identity, None, timeout);
         }
         let outcome = match attached {
-            Ok(link) => {
-                transport.attached();
+            Ok(mut link) => {
+                transport.attached(std::mem::take(&mut link.leftover));
                 self.link = Some(link);
                 Ok(())
             }
             Err(AttachFailure::RingRefused(text)) => Err(Outcome::Rejected(text)),
             Err(AttachFailure::Final(outcome)) => Err(outcome),
         };
-        self.transport = Some(transport);
+        // An empty ring is not kept for later: its descriptors are worth more, and a server that was too late with
+        // its answer may still have it in its hands.
+        if outcome.is_ok() || !transport.is_drained() {
+            self.transport = Some(transport);
+        }
         outcome
     }
 
@@ -240,17 +297,35 @@ impl Attachment {
         Ok(())
     }
 
-    fn give_up_ring(&mut self, found: &str) -> Outcome {
-        self.link = None;
-        self.transport = None;
+    fn give_up_transport(&mut self, found: &str) -> Outcome {
+        let lost = self.drop_transport();
         Outcome::Unavailable(format!(
-            "the memory shared with the Fanfare server makes no sense ({found}); this broadcast was not accepted, \
-             and the next one starts with a new ring"
+            "the memory shared with the Fanfare server at {} makes no sense ({found}); this broadcast was not \
+             accepted, {lost}, and the next one starts with a new ring",
+            self.identity.socket
         ))
     }
 
+    fn ended_by_server(&mut self, text: &str) -> Outcome {
+        let lost = self.drop_transport();
+        Outcome::Rejected(format!(
+            "the Fanfare server at {} has ended this attachment: {text}; this broadcast was not accepted, {lost}, and \
+             the next one attaches anew",
+            self.identity.socket
+        ))
+    }
+
+    /// Starts over; says what that costs.
+    fn drop_transport(&mut self) -> String {
+        self.link = None;
+        match self.transport.take().map_or(0, |mut transport| transport.unread_records()) {
+            0 => "nothing before it is lost".to_owned(),
+            unread => format!("{} accepted before it and may be lost", counted(unread)),
+        }
+    }
+
     fn full(&mut self) -> Outcome {
-        let unread = self.transport.as_mut().map_or(0, |transport| transport.unread().records);
+        let unread = self.unread_records();
         Outcome::Full(format!(
             "expected room for one more broadcast within {} ms (publish_timeout_ms), but the Fanfare server at {} \
              has not read the last {unread}; see whether it is stopped or overloaded, or raise ring_bytes ({})",
@@ -270,7 +345,7 @@ impl Attachment {
     }
 
     fn with_unread(&mut self, outcome: Outcome) -> Outcome {
-        let unread = self.transport.as_mut().map_or(0, |transport| transport.unread().records);
+        let unread = self.unread_records();
         if unread == 0 {
             return outcome;
         }
@@ -285,12 +360,21 @@ impl Attachment {
     }
 
     fn resume(&mut self) {
-        if !self.sentinel.is_same_process() {
-            return;
+        if self.sentinel.is_same_process() && !self.is_drained() {
+            let _ = self.look(self.options.connect_timeout);
+            if let (Some(transport), Some(link)) = (&mut self.transport, &self.link) {
+                transport.flush(link);
+            }
         }
-        let link = self.link.as_ref();
-        if self.transport.as_mut().is_some_and(|transport| !transport.is_drained(link)) {
-            let _ = self.look();
+    }
+
+    fn is_drained(&mut self) -> bool {
+        self.transport.as_mut().is_none_or(Transport::is_drained)
+    }
+
+    fn say_goodbye(&self) {
+        if let (Some(link), true) = (&self.link, self.sentinel.is_same_process()) {
+            link.say_goodbye();
         }
     }
 
@@ -303,25 +387,36 @@ impl Attachment {
         let mut pause = PAUSE_MIN;
         let mut outcome = Ok(());
         loop {
-            let link = self.link.as_ref();
-            let transport = self.transport.as_mut()?;
-            if transport.is_drained(link) {
-                if let Some(link) = link {
-                    link.say_goodbye();
-                }
+            if let (Some(transport), Some(link)) = (&mut self.transport, &self.link) {
+                // Acknowledgements count, and the rest of a message that was taken in part.
+                let _ = transport.hear(link);
+                transport.flush(link);
+            }
+            if self.is_drained() {
+                self.say_goodbye();
                 return None;
             }
-            if Instant::now() >= deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Some(self.left_over(outcome.err()));
             }
-            outcome = self.look();
-            std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+            let before = self.unread_records();
+            outcome = self.look(left.min(self.options.connect_timeout));
+            if self.transport.is_none() {
+                // The server has ended the attachment: nobody will take the rest.
+                return outcome.err().map(|why| format!("Fanfare: {} accepted, but {why}", counted(before)));
+            }
+            std::thread::sleep(pause.min(left));
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
+    fn unread_records(&mut self) -> u64 {
+        self.transport.as_mut().map_or(0, Transport::unread_records)
+    }
+
     fn left_over(&mut self, why: Option<Outcome>) -> String {
-        let unread = self.transport.as_mut().map_or(0, |transport| transport.unread().records);
+        let unread = self.unread_records();
         let waited = self.options.exit_timeout.as_millis();
         let unread = counted(unread);
         match why {

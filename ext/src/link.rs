@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fanfare_wire::attach::{self, Message, RefusalCode, Transport};
+use fanfare_wire::attach::{self, Message, RefusalCode, SOCKET_PATH_BYTES_MAX, Transport};
 use fanfare_wire::descriptors;
 use fanfare_wire::record::PublicationLimits;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::outcome::Outcome;
+use crate::transport::Gone;
 
 /// Where the server is, and as whom we attach.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) limits: PublicationLimits,
     /// What the server calls itself.
     pub(crate) server: String,
+    /// What the server has said behind its last message of the handshake.
+    pub(crate) leftover: Vec<u8>,
 }
 
 /// Why attaching failed.
@@ -74,7 +77,7 @@ impl Link {
             None => handshake.send(&Message::Attach { transport: Transport::Socket, proof }, &[])?,
         }
         let (limits, server) = handshake.attached()?;
-        Ok(Self { stream: handshake.stream, limits, server })
+        Ok(Self { stream: handshake.stream, limits, server, leftover: handshake.buffer })
     }
 
     /// The connected socket, non-blocking.
@@ -82,13 +85,20 @@ impl Link {
         self.stream.as_fd()
     }
 
-    /// Whether the server has closed the connection, which it does when it ends, however it ends.
-    pub(crate) fn is_gone(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        match rustix::net::recv(&self.stream, &mut [0_u8; 1][..], flags) {
-            Ok((0, _)) => true,
-            Ok(_) => false,
-            Err(errno) => errno != Errno::AGAIN && errno != Errno::INTR,
+    /// Appends what the server has said to `said`. Never waits.
+    ///
+    /// # Errors
+    /// [`Gone`] when the server has closed the connection, which it does when it ends, however it ends.
+    pub(crate) fn hear(&self, said: &mut Vec<u8>) -> Result<(), Gone> {
+        let mut chunk = [0_u8; 4096];
+        loop {
+            match rustix::net::recv(&self.stream, &mut chunk[..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Err(Gone::SILENTLY),
+                Ok((len, _)) => said.extend_from_slice(chunk.get(..len).unwrap_or_default()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(_) => return Err(Gone::SILENTLY),
+            }
         }
     }
 
@@ -103,7 +113,9 @@ impl Link {
 fn connect(identity: &Identity) -> Result<OwnedFd, Outcome> {
     let path = &identity.socket;
     let address = SocketAddrUnix::new(path.as_str()).map_err(|_| {
-        Outcome::Value(format!("expected the path of a Unix socket of at most 107 bytes, but found {path:?}"))
+        Outcome::Value(format!(
+            "expected the path of a Unix socket of at most {SOCKET_PATH_BYTES_MAX} bytes, but found {path:?}"
+        ))
     })?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let stream =

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ext_php_rs::flags::ClassFlags;
 use ext_php_rs::prelude::*;
+use fanfare_wire::attach::SOCKET_PATH_BYTES_MAX;
 use fanfare_wire::record::Draft;
 
 use crate::attachment::{self, Attachment};
@@ -82,9 +83,6 @@ impl Sidecar {
         self.attachment.try_borrow().map_or("none", |attachment| attachment.transport_name())
     }
 }
-
-/// Bytes of a Unix socket's path that the kernel takes.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 fn socket_path(path: Vec<u8>) -> Result<String, Outcome> {
     let refuse = |found: String| {

@@ -189,7 +189,7 @@ impl<'a> Elements<'a> {
         // SAFETY: `flags` is the plain integer view of the union; every bit pattern is valid.
         let packed = unsafe { self.array.u.flags } & HASH_FLAG_PACKED != 0;
         if packed {
-            // SAFETY: a packed array's data is read as zvals (PHP 8.2 and later; build.rs refuses older ones).
+            // SAFETY: a packed array's data is read as zvals (since PHP 8.2; build.rs takes none before 8.3).
             let zvals = unsafe { self.array.__bindgen_anon_1.arPacked };
             // SAFETY: the engine keeps nNumUsed initialised zvals there, and the array is borrowed for 'a.
             unsafe { &*zvals.add(position) }

@@ -3,3 +3,4 @@
 mod delivery;
 mod laravel;
 mod processes;
+mod strangers;

@@ -1,6 +1,6 @@
 //! Forks, php-fpm, long-lived loops, and a server that is not there.
 
-use fanfare_tests::{Broadcasts, Fpm, Php, Scene, Server, eventually, get, numbers_of};
+use fanfare_tests::{Broadcasts, Fpm, Php, Scene, Server, eventually, get, number_of, numbers_of};
 use serde_json::json;
 
 fn script(scene: &Scene, name: &str, extra: serde_json::Value) -> Php {
@@ -92,25 +92,91 @@ fn php_fpm_workers_broadcast_and_are_recycled() {
     }
 }
 
-/// A worker that lives long, broadcasts now and then, and outlives its server twice.
+/// A worker that lives long, broadcasts now and then, and outlives its server twice. Each server ended in good order:
+/// nothing is published twice.
 #[test]
 fn a_long_lived_worker_outlives_its_servers() {
-    let scene = Scene::new();
-    let mut server = Server::start(&scene);
-    let mut worker = Broadcasts::new(&scene, "long", 3000).with("window", 1000).with("retry", true).start();
-    let mut journals = Vec::new();
-    for round in 1..=3 {
-        worker.out.wait_for_count(round * 1000);
-        if round < 3 {
-            let address = server.address().to_owned();
-            journals.push(server.stop());
-            server = Server::start_with(&scene.configuration(&address));
+    for (transport, each) in [("ring", 1000), ("socket", 1000), ("socket", 50)] {
+        let scene = Scene::new();
+        let mut server = Server::start(&scene);
+        let mut worker = Broadcasts::new(&scene, "long", 3 * each)
+            .option("transport", transport)
+            .with("window", each)
+            .with("retry", true)
+            .start();
+        let mut journals = Vec::new();
+        for round in 1..=3 {
+            worker.out.wait_for_count(round * each);
+            if round < 3 {
+                let address = server.address().to_owned();
+                journals.push(server.stop());
+                server = Server::start_with(&scene.configuration(&address));
+            }
+            worker.tell("go on");
         }
+        worker.succeed();
+        journals.push(server.stop());
+        let repeated = fanfare_tests::assert_complete(&journals, "long", 3 * each);
+        assert!(repeated.is_empty(), "{transport}: published twice at orderly restarts: {repeated:?}");
+    }
+}
+
+/// Shared memory that cannot be had (here: no address space for a ring this large) is done without, unless it was asked for.
+#[test]
+fn without_shared_memory_the_socket_is_used() {
+    let scene = Scene::new();
+    let server = Server::start(&scene);
+    let run = |transport: &str| {
+        let argument = json!({
+            "socket": scene.socket(), "key": fanfare_tests::APP_KEY, "secret": fanfare_tests::APP_SECRET,
+            "transport": transport, "options": fanfare_tests::patient(),
+        });
+        let script = Scene::repository().join("tests/fixtures/no-memory.php");
+        let limited = format!("ulimit -v {}; exec php -d opcache.enable_cli=0 \"$0\" \"$1\"", 250 * 1024);
+        Php::spawn(
+            std::process::Command::new("sh").args(["-c", &limited]).arg(script).arg(argument.to_string()),
+        )
+        .succeed()
+    };
+    assert_eq!(run("auto"), ["socket"]);
+    let refused = run("ring").join("\n");
+    assert!(refused.starts_with("Fanfare\\Unavailable: "), "{refused}");
+    assert!(refused.contains("set the option transport to 'auto' or 'socket'"), "{refused}");
+    let journal = server.stop();
+    assert_eq!(numbers_of(&journal, "little"), [0]);
+}
+
+/// What was accepted under a larger limit, and is too large for the successor, is dropped there and said in its log; what
+/// follows is published.
+#[test]
+fn a_successor_with_lower_limits_drops_and_says_what_it_does_not_take() {
+    let scene = Scene::new();
+    let server = Server::start(&scene);
+    let mut worker = Broadcasts::new(&scene, "large", 4)
+        .option("transport", "socket")
+        .with("pad_bytes_max", 8_000)
+        .with("window", 1)
+        .with("retry", true)
+        .start();
+    worker.out.wait_for_count(1);
+    server.wait_for("the first one", |publication| (number_of(publication, "large")? == 0).then_some(()));
+    // 7,919 bytes are accepted by the kernel, and kept by PHP, while the server stands still; then it dies.
+    server.freeze();
+    worker.tell("go on");
+    worker.out.wait_for_count(2);
+    let mut configuration = scene.configuration(server.address());
+    server.kill();
+    configuration["limits"] = json!({"data_bytes_max": 7_900});
+    let server = Server::start_with(&configuration);
+    // 7,838 and 7,757 bytes.
+    for _ in 0..4 {
         worker.tell("go on");
     }
     worker.succeed();
-    journals.push(server.stop());
-    fanfare_tests::assert_complete(&journals, "long", 3000);
+    let warnings = server.logged("WARN");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("a publication is dropped"), "{warnings:?}");
+    assert_eq!(numbers_of(&server.stop(), "large"), [2, 3]);
 }
 
 #[test]
@@ -127,6 +193,31 @@ fn without_a_server_a_broadcast_is_unavailable_and_says_what_to_do() {
     assert!(std::path::Path::new(&scene.socket()).exists());
     let (_, out, _) = Broadcasts::new(&scene, "nobody", 1).start().wait();
     assert!(out[0].contains("nobody listens there"), "{out:?}");
+}
+
+/// A server that has gone is unavailable, not full, also for somebody who does not want to wait.
+#[test]
+fn a_server_that_has_gone_is_unavailable_also_without_patience() {
+    for transport in ["ring", "socket"] {
+        let scene = Scene::new();
+        let server = Server::start(&scene);
+        let mut php = Broadcasts::new(&scene, "php", usize::MAX >> 1)
+            .option("transport", transport)
+            .option("publish_timeout_ms", 0)
+            .option("exit_timeout_ms", 0)
+            .with("window", 1)
+            .start();
+        php.out.wait_for_count(1);
+        server.kill();
+        for said in 1.. {
+            php.tell("go on");
+            let line = php.out.wait_from(said, "an outcome", |line| Some(line.to_owned())).0;
+            if line.starts_with("refused") {
+                assert!(line.starts_with("refused Fanfare\\Unavailable "), "{transport}: {line}");
+                break;
+            }
+        }
+    }
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub const HEADER_BYTES: usize = 8;
 pub const HANDSHAKE_BYTES_MAX: usize = 1024;
 /// Bytes of any message, header included.
 pub const MESSAGE_BYTES_MAX: usize = HEADER_BYTES + RECORD_BYTES_MAX;
+/// Bytes of a Unix socket's path that the kernel takes (unix(7): 108 with the NUL).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Bytes of the server's nonce.
 pub const NONCE_BYTES: usize = 32;
 /// Bytes of the proof.

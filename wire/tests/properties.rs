@@ -139,7 +139,7 @@ proptest! {
                     drained = 0;
                 }
             }
-            prop_assert_eq!(producer.unread().unwrap().records, unreleased.len() as u64);
+            prop_assert_eq!(producer.unread().records, unreleased.len() as u64);
         }
     }
 }

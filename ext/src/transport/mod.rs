@@ -8,7 +8,9 @@ mod socket;
 
 use std::os::fd::BorrowedFd;
 
+use fanfare_wire::attach::Message;
 use fanfare_wire::record::Draft;
+use rustix::event::PollFlags;
 
 use crate::link::Link;
 use crate::options::{Options, TransportChoice};
@@ -21,16 +23,36 @@ pub(crate) use socket::SocketTransport;
 pub(crate) enum NotCommitted {
     /// There is no room until the server reads.
     Full,
+    /// The kernel has taken a part of the message, and has no room for the rest. A part cannot be taken back: the
+    /// publication is accepted, the rest is kept and written as soon as there is room.
+    Half,
     /// The connection broke. What was committed before is kept.
     ServerGone,
+    /// It would not fit even into an empty ring.
+    TooLarge,
     /// The memory shared with the server makes no sense any more.
     Corrupt(String),
 }
 
-/// Publications that the server has not delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unread {
-    pub(crate) records: u64,
+/// The server has ended the attachment.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    /// What it said about that, if it was not simply its own end.
+    pub(crate) refusal: Option<String>,
+}
+
+impl Gone {
+    /// Gone without a word.
+    pub(crate) const SILENTLY: Self = Self { refusal: None };
+
+    /// After a message that is not part of an attachment that goes on.
+    fn because_of(message: &Message<'_>) -> Self {
+        let refusal = match message {
+            Message::Refused { message, .. } => (*message).to_owned(),
+            _ => "it sent a message that is not due in an attachment".to_owned(),
+        };
+        Self { refusal: Some(refusal) }
+    }
 }
 
 /// The transport in use, with what it keeps.
@@ -88,9 +110,11 @@ impl Transport {
     }
 
     /// A server has been attached: it gets what its predecessor did not deliver.
-    pub(crate) fn attached(&mut self) {
-        if let Self::Socket(socket) = self {
-            socket.attached();
+    /// `said` is what came right behind the handshake.
+    pub(crate) fn attached(&mut self, said: Vec<u8>) {
+        match self {
+            Self::Ring(ring) => ring.attached(said),
+            Self::Socket(socket) => socket.attached(said),
         }
     }
 
@@ -106,20 +130,46 @@ impl Transport {
         }
     }
 
-    /// Whether the server has delivered everything. A memory that makes no sense counts as delivered: nothing
-    /// can be read from it any more.
-    pub(crate) fn is_drained(&mut self, link: Option<&Link>) -> bool {
+    /// Goes on writing a message that the kernel has taken in part; whether it is whole now.
+    pub(crate) fn flush(&mut self, link: &Link) -> bool {
+        match self {
+            Self::Ring(_) => true,
+            Self::Socket(socket) => socket.flush(link),
+        }
+    }
+
+    /// Takes in what the server has said, and whether it is still there.
+    ///
+    /// # Errors
+    /// [`Gone`]; everything it had to say about what it delivered has been taken in.
+    pub(crate) fn hear(&mut self, link: &Link) -> Result<(), Gone> {
+        match self {
+            Self::Ring(ring) => ring.hear(link),
+            Self::Socket(socket) => socket.hear(link),
+        }
+    }
+
+    /// What ends a wait for room early; `None` when only time does.
+    pub(crate) fn room_flags(&self) -> Option<PollFlags> {
+        match self {
+            Self::Ring(_) => None,
+            Self::Socket(socket) => Some(socket.room_flags()),
+        }
+    }
+
+    /// Whether the server has delivered everything, as far as it has been heard.
+    pub(crate) fn is_drained(&mut self) -> bool {
         match self {
             Self::Ring(ring) => ring.is_drained(),
-            Self::Socket(socket) => socket.is_drained(link),
+            Self::Socket(socket) => socket.is_drained(),
         }
     }
 
     /// Counts what the server has not delivered.
-    pub(crate) fn unread(&mut self) -> Unread {
+    pub(crate) fn unread_records(&mut self) -> u64 {
         match self {
-            Self::Ring(ring) => ring.unread(),
-            Self::Socket(socket) => socket.unread(),
+            Self::Ring(ring) => ring.unread_records(),
+            Self::Socket(socket) => socket.unread_records(),
         }
     }
 }

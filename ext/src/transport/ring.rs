@@ -2,11 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use fanfare_wire::attach::Message;
 use fanfare_wire::record::Draft;
 use fanfare_wire::ring::{Producer, ReserveError, RingError, SharedMemory};
 use rustix::event::EventfdFlags;
 
-use super::{NotCommitted, Unread};
+use super::{Gone, NotCommitted};
+use crate::link::Link;
 
 /// This process's ring.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(crate) struct RingTransport {
     /// Kept, so that the same ring can be handed to the server's successor.
     memfd: OwnedFd,
     doorbell: OwnedFd,
+    /// What the server has said: nothing, while all is well.
+    inbox: Vec<u8>,
 }
 
 impl RingTransport {
@@ -26,7 +30,7 @@ impl RingTransport {
         let (producer, memfd) = Producer::create(capacity)?;
         let doorbell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| RingError::Memory { action: "given a doorbell", source: errno.into() })?;
-        Ok(Self { producer, memfd, doorbell })
+        Ok(Self { producer, memfd, doorbell, inbox: Vec::new() })
     }
 
     pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
@@ -44,6 +48,7 @@ impl RingTransport {
     {
         let mut span = self.producer.reserve(draft.encoded_len()).map_err(|error| match error {
             ReserveError::Full { .. } => NotCommitted::Full,
+            ReserveError::TooLarge { .. } => NotCommitted::TooLarge,
             other => NotCommitted::Corrupt(other.to_string()),
         })?;
         draft.encode(&mut span);
@@ -60,11 +65,25 @@ impl RingTransport {
         Ok(())
     }
 
-    pub(super) fn is_drained(&mut self) -> bool {
-        self.producer.is_drained().unwrap_or(true)
+    /// A server that goes on has nothing to say here.
+    pub(super) fn hear(&mut self, link: &Link) -> Result<(), Gone> {
+        let heard = link.hear(&mut self.inbox);
+        match Message::decode(&self.inbox) {
+            Ok(Some((message, _))) => Err(Gone::because_of(&message)),
+            Ok(None) => heard,
+            Err(error) => Err(Gone { refusal: Some(error.to_string()) }),
+        }
     }
 
-    pub(super) fn unread(&mut self) -> Unread {
-        Unread { records: self.producer.unread().map_or(0, |unread| unread.records) }
+    pub(super) fn attached(&mut self, said: Vec<u8>) {
+        self.inbox = said;
+    }
+
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.producer.is_drained()
+    }
+
+    pub(super) fn unread_records(&mut self) -> u64 {
+        self.producer.unread().records
     }
 }

@@ -1,26 +1,23 @@
 //! As messages on the Unix socket, where shared memory cannot be had.
 //!
 //! The kernel's buffer dies with the server that should have read it. What the server has not acknowledged is
-//! therefore kept here as well, bounded, and sent again to its successor.
+//! therefore kept here as well, bounded, and sent again to its successor. What it says is always read before a
+//! connection is judged or given up: its last acknowledgements are what must not be sent twice.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::time::{Duration, Instant};
 
 use fanfare_wire::attach::{self, Message};
 use fanfare_wire::record::{Draft, RECORD_BYTES_MAX, Sink};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
-use super::{NotCommitted, Unread};
-use crate::link::{self, Link};
+use super::{Gone, NotCommitted};
+use crate::link::Link;
 
 /// Acknowledgements are read when this many records wait for one, so that most broadcasts cost one system call.
-const UNREAD_BEFORE_LOOK: usize = 64;
-/// How long a message that the kernel has taken in part may wait for the rest. The server reads continuously: when
-/// it does not, it is stopped, and the connection is given up (the message is not).
-const HALF_WRITTEN_PATIENCE: Duration = Duration::from_millis(20);
+const UNREAD_BEFORE_HEARING: usize = 64;
 
 /// Messages sent and not acknowledged, and the rest of the connection's state.
 #[derive(Debug)]
@@ -66,10 +63,10 @@ impl SocketTransport {
         (self.bytes_max / 2).min(RECORD_BYTES_MAX) - attach::HEADER_BYTES
     }
 
-    pub(super) fn attached(&mut self) {
+    pub(super) fn attached(&mut self, said: Vec<u8>) {
         self.written = 0;
         self.acknowledged = 0;
-        self.inbox.clear();
+        self.inbox = said;
     }
 
     pub(super) fn commit<'a, C>(&mut self, draft: &Draft<'a, C>, link: &Link) -> Result<(), NotCommitted>
@@ -77,43 +74,35 @@ impl SocketTransport {
         C: Iterator<Item = &'a [u8]> + Clone,
     {
         let len = attach::HEADER_BYTES + draft.encoded_len();
-        if self.lens.len() >= UNREAD_BEFORE_LOOK || self.backlog.len() + len > self.bytes_max {
-            self.read_acknowledgements(link)?;
+        if self.lens.len() >= UNREAD_BEFORE_HEARING || self.backlog.len() + len > self.bytes_max {
+            self.hear(link).map_err(|_| NotCommitted::ServerGone)?;
         }
-        // What a predecessor did not deliver goes first.
-        if self.written < self.backlog.len() {
-            match self.write(link) {
-                Write::Done => {}
-                Write::WouldBlock => return Err(NotCommitted::Full),
-                Write::Broken => return Err(NotCommitted::ServerGone),
-            }
-        }
-        if self.backlog.len() + len > self.bytes_max {
-            return Err(NotCommitted::Full);
+        // What was not written yet goes first: a predecessor's, or the rest of a message.
+        match self.write(link) {
+            Write::Done if self.backlog.len() + len <= self.bytes_max => {}
+            Write::Done | Write::WouldBlock => return Err(NotCommitted::Full),
+            Write::Broken => return Err(NotCommitted::ServerGone),
         }
         let start = self.backlog.len();
         self.backlog.extend(attach::record_header(draft.encoded_len()));
         draft.encode(&mut Backlog(&mut self.backlog));
         self.lens.push_back(len);
-        self.write_last(link, start)
+        let why = match self.write(link) {
+            Write::Done => return Ok(()),
+            Write::WouldBlock if self.written > start => return Err(NotCommitted::Half),
+            Write::WouldBlock => NotCommitted::Full,
+            // Part of it may have been taken: a server that is gone did not read a whole message.
+            Write::Broken => NotCommitted::ServerGone,
+        };
+        self.backlog.truncate(start);
+        self.written = self.written.min(start);
+        self.lens.pop_back();
+        Err(why)
     }
 
-    /// Writes the newest message, which starts at `start`. It is either taken as a whole or, as far as anybody can
-    /// tell, was never there.
-    fn write_last(&mut self, link: &Link, start: usize) -> Result<(), NotCommitted> {
-        let deadline = Instant::now() + HALF_WRITTEN_PATIENCE;
-        loop {
-            let failure = match self.write(link) {
-                Write::Done => return Ok(()),
-                Write::WouldBlock if self.written == start => NotCommitted::Full,
-                Write::WouldBlock if link::wait(link.stream(), PollFlags::OUT, deadline) => continue,
-                // Half a message cannot be taken back, but the connection can: the server drops the half.
-                Write::WouldBlock | Write::Broken => NotCommitted::ServerGone,
-            };
-            self.backlog.truncate(start);
-            self.lens.pop_back();
-            return Err(failure);
-        }
+    /// Writes what was not written yet; whether that was all of it.
+    pub(super) fn flush(&mut self, link: &Link) -> bool {
+        matches!(self.write(link), Write::Done)
     }
 
     fn write(&mut self, link: &Link) -> Write {
@@ -137,30 +126,32 @@ impl SocketTransport {
         Write::Done
     }
 
-    fn read_acknowledgements(&mut self, link: &Link) -> Result<(), NotCommitted> {
-        let mut chunk = [0_u8; 1024];
-        let received = loop {
-            match recv(link.stream(), &mut chunk[..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => break Err(NotCommitted::ServerGone),
-                Ok((len, _)) => self.inbox.extend_from_slice(chunk.get(..len).unwrap_or_default()),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break Ok(()),
-                Err(_) => break Err(NotCommitted::ServerGone),
-            }
-        };
-        // A server that leaves in good order has acknowledged everything just before.
-        while let Some(records) = self.next_acknowledgement()? {
-            self.forget(records);
+    /// What ends the wait for room: an acknowledgement, and room in the kernel's buffer where that is full.
+    pub(super) fn room_flags(&self) -> PollFlags {
+        if self.written < self.backlog.len() || self.backlog.len() < self.bytes_max / 2 {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
         }
-        received
     }
 
-    fn next_acknowledgement(&mut self) -> Result<Option<u64>, NotCommitted> {
-        let decoded = Message::decode_within(&self.inbox, attach::HANDSHAKE_BYTES_MAX);
-        let Some((message, len)) = decoded.map_err(|_| NotCommitted::ServerGone)? else { return Ok(None) };
-        let Message::Ack { records } = message else { return Err(NotCommitted::ServerGone) };
-        self.inbox.drain(..len);
-        Ok(Some(records))
+    /// Takes in what the server has said.
+    ///
+    /// # Errors
+    /// [`Gone`] after the last acknowledgement has been taken in.
+    pub(super) fn hear(&mut self, link: &Link) -> Result<(), Gone> {
+        let heard = link.hear(&mut self.inbox);
+        loop {
+            match Message::decode(&self.inbox) {
+                Ok(Some((Message::Ack { records }, len))) => {
+                    self.inbox.drain(..len);
+                    self.forget(records);
+                }
+                Ok(Some((other, _))) => return Err(Gone::because_of(&other)),
+                Ok(None) => return heard,
+                Err(error) => return Err(Gone { refusal: Some(error.to_string()) }),
+            }
+        }
     }
 
     /// The server has delivered `records` in all on this connection. A count beyond what was sent acknowledges
@@ -179,15 +170,11 @@ impl SocketTransport {
         }
     }
 
-    pub(super) fn is_drained(&mut self, link: Option<&Link>) -> bool {
-        if let Some(link) = link {
-            let _ = self.read_acknowledgements(link);
-            let _ = self.write(link);
-        }
+    pub(super) fn is_drained(&self) -> bool {
         self.lens.is_empty()
     }
 
-    pub(super) fn unread(&mut self) -> Unread {
-        Unread { records: self.lens.len() as u64 }
+    pub(super) fn unread_records(&self) -> u64 {
+        self.lens.len() as u64
     }
 }

@@ -47,7 +47,7 @@ final class FanfareBroadcaster extends Broadcaster
      */
     public function broadcast(array $channels, $event, array $payload = []): void
     {
-        $except = $payload['socket'] ?? null;
+        $except = self::socketId($payload['socket'] ?? null);
         unset($payload['socket']);
 
         $names = [];
@@ -147,7 +147,7 @@ final class FanfareBroadcaster extends Broadcaster
     /**
      * @param  non-empty-list<string>  $channels
      */
-    private function publish(array $channels, string $event, string $data, mixed $except): void
+    private function publish(array $channels, string $event, string $data, ?string $except): void
     {
         $chunks = count($channels) <= Publisher::CHANNELS_MAX
             ? [$channels]
@@ -167,6 +167,15 @@ final class FanfareBroadcaster extends Broadcaster
                 );
             }
         }
+    }
+
+    /**
+     * The socket id comes from a header that any client may send: what is none leaves nobody out, and must
+     * not keep an event from everybody else.
+     */
+    private static function socketId(mixed $claimed): ?string
+    {
+        return is_string($claimed) && preg_match(self::SOCKET_ID, $claimed) === 1 ? $claimed : null;
     }
 
     private static function unencrypted(string $channel, string $event): string

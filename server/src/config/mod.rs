@@ -20,7 +20,7 @@ use reading::{Field, Mistakes, Object};
 use crate::limits::Limits;
 
 /// Bytes of a Unix socket's path that the kernel takes (`sun_path` less its end).
-pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+use fanfare_wire::attach::SOCKET_PATH_BYTES_MAX;
 /// Shards that a node can have: the hub keeps one bit for each.
 pub const SHARDS_MAX: usize = 64;
 

@@ -6,10 +6,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use fanfare_wire::attach::{self, AttachError, HANDSHAKE_BYTES_MAX, Message, RefusalCode, Transport};
 use fanfare_wire::descriptors::{self, DESCRIPTORS_MAX};
-use fanfare_wire::record::{CHANNELS_MAX, NAME_BYTES_MAX, PublicationLimits, RECORD_BYTES_MAX};
+use fanfare_wire::record::PublicationLimits;
 use fanfare_wire::ring::{Consumer, SharedMemory};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -18,7 +19,7 @@ use super::edge::Edge;
 use super::{Refusal, send};
 use crate::entropy;
 use crate::limits::Limits;
-use crate::node::AppIndex;
+use crate::node::{AppIndex, Node};
 use crate::shard::Shard;
 
 /// What the server calls itself.
@@ -32,6 +33,17 @@ pub(super) struct Granted {
     pub(super) means: Means,
     /// What the peer sent right behind its last message.
     pub(super) leftover: Vec<u8>,
+    pub(super) counted: CountedAttachment,
+}
+
+/// One of the node's attachments, until it is dropped: also when the handshake is cut off in its last step.
+#[derive(Debug)]
+pub(super) struct CountedAttachment(Arc<Node>);
+
+impl Drop for CountedAttachment {
+    fn drop(&mut self) {
+        self.0.metrics.attachments.decrement();
+    }
 }
 
 /// How publications come.
@@ -97,13 +109,9 @@ pub(super) async fn perform(shard: &Shard, stream: &UnixStream) -> Result<Grante
             format!("this server has {max} attachments, as many as it may have; raise attachments_max");
         return Err(Some(Refusal::new(RefusalCode::Capacity, message)));
     }
-    if let Err(gone) =
-        tell(stream, &Message::Attached { limits: announced(&node.limits), server: SERVER }).await
-    {
-        node.metrics.attachments.decrement();
-        return Err(gone);
-    }
-    Ok(Granted { app, client, means, leftover })
+    let counted = CountedAttachment(Arc::clone(node));
+    tell(stream, &Message::Attached { limits: announced(&node.limits), server: SERVER }).await?;
+    Ok(Granted { app, client, means, leftover, counted })
 }
 
 /// What PHP is told, so that it refuses what this server would have to drop. All three are within their bounds.
@@ -114,12 +122,6 @@ fn announced(limits: &Limits) -> PublicationLimits {
         channel_bytes_max: name(limits.channel_bytes_max),
         event_bytes_max: name(limits.event_bytes_max),
     }
-}
-
-/// The largest record that a publication within the limits can have.
-pub(super) fn record_bytes_max(limits: &Limits) -> usize {
-    const NAMES: usize = 12 + CHANNELS_MAX * (2 + NAME_BYTES_MAX) + 2 * NAME_BYTES_MAX;
-    (limits.data_bytes_max + NAMES).min(RECORD_BYTES_MAX)
 }
 
 /// The ring's memory and its doorbell. The memory's seals, size and header are checked before it is read.

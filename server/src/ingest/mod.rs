@@ -28,9 +28,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, warn};
 
 use crate::http;
+use crate::logs::Sparingly;
 use crate::node::AppIndex;
 use crate::shard::Shard;
 use edge::Edge;
+use handshake::CountedAttachment;
 use peer::PeerCredentials;
 
 /// Why a peer is turned away, before or after it has attached.
@@ -67,12 +69,12 @@ struct Attachment {
     /// Readable when the process has ended; see [`peer::pidfd`] for why end-of-file does not suffice.
     process: Option<Edge>,
     transport: Transport,
+    _counted: CountedAttachment,
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
         let metrics = &self.shard.node.metrics;
-        metrics.attachments.decrement();
         if self.transport == Transport::Ring {
             metrics.attachments_ring.decrement();
             self.shard.rings.set(self.shard.rings.get() - 1);
@@ -105,9 +107,11 @@ pub(crate) async fn serve_peer(shard: Rc<Shard>, stream: StdUnixStream, pending:
     };
     let timeout = Duration::from_millis(shard.node.limits.attach_timeout_ms as u64);
     let deadline = tokio::time::Instant::now() + timeout;
+    let allowed = may_attach(&shard, credentials);
+    // Somebody who may not attach does not keep those waiting who may.
+    let pending = allowed.then_some(pending);
     // A peer that says nothing is not owed an answer.
     let Ok(Some(first)) = tokio::time::timeout_at(deadline, peek(&stream)).await else { return };
-    let allowed = may_attach(&shard, credentials);
     if first != MAGIC {
         drop((pending, counted));
         if allowed {
@@ -162,7 +166,7 @@ async fn peek(stream: &UnixStream) -> Option<u8> {
 /// Takes in what an attached process publishes, until it or the server leaves.
 async fn attend(shard: Rc<Shard>, stream: UnixStream, peer: PeerCredentials, granted: handshake::Granted) {
     let _counted = shard.peers.count();
-    let handshake::Granted { app, client, means, leftover } = granted;
+    let handshake::Granted { app, client, means, leftover, counted } = granted;
     let transport = match means {
         handshake::Means::Ring { .. } => Transport::Ring,
         handshake::Means::Socket => Transport::Socket,
@@ -174,7 +178,8 @@ async fn attend(shard: Rc<Shard>, stream: UnixStream, peer: PeerCredentials, gra
         shard.rings.set(shard.rings.get() + 1);
     }
     let process = peer::pidfd(peer.pid).and_then(|fd| Edge::register(fd).ok());
-    let attachment = Attachment { shard: Rc::clone(&shard), app, stream, process, transport };
+    let attachment =
+        Attachment { shard: Rc::clone(&shard), app, stream, process, transport, _counted: counted };
     let PeerCredentials { pid, uid } = peer;
     debug!(pid, uid, app = shard.node.app(app).id, client, ?transport, "a PHP process is attached");
     let end = match means {
@@ -188,7 +193,16 @@ async fn attend(shard: Rc<Shard>, stream: UnixStream, peer: PeerCredentials, gra
         End::ServerLeaves => debug!(pid, "a PHP process is left to the successor"),
         End::Broken(Refusal { code, message }) => {
             shard.node.metrics.attachments_broken_total.increment();
-            warn!(pid, uid, ?code, message, "an attachment is ended because what came over it is not sound");
+            if let Some(left_out) = quota(&shard, code).permit(Instant::now()) {
+                warn!(
+                    pid,
+                    uid,
+                    ?code,
+                    message,
+                    left_out,
+                    "an attachment is ended because what came over it is not sound"
+                );
+            }
             send_refusal(&attachment.stream, code, &message);
         }
     }
@@ -197,12 +211,16 @@ async fn attend(shard: Rc<Shard>, stream: UnixStream, peer: PeerCredentials, gra
 fn refuse(shard: &Shard, stream: &UnixStream, peer: PeerCredentials, refusal: &Refusal) {
     let Refusal { code, message } = refusal;
     shard.node.metrics.attachments_refused_total.increment();
-    let quota = shard.node.refusals.get(usize::from(*code as u16)).unwrap_or(&shard.node.refusals[0]);
-    if let Some(left_out) = quota.permit(Instant::now()) {
+    if let Some(left_out) = quota(shard, *code).permit(Instant::now()) {
         let PeerCredentials { pid, uid } = peer;
         warn!(pid, uid, ?code, message, left_out, "an attachment is refused");
     }
     send_refusal(stream, *code, message);
+}
+
+/// What may be logged of peers that are turned away with this code.
+fn quota(shard: &Shard, code: RefusalCode) -> &Sparingly {
+    shard.node.refusals.get(usize::from(code as u16)).unwrap_or(&shard.node.refusals[0])
 }
 
 /// Best effort: it fits into the buffer of a socket that has only been read so far. A peer that has filled the

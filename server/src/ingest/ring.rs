@@ -39,10 +39,12 @@ pub(super) async fn drain(
         let drained = consumer.drain(&mut batch);
         if !batch.is_empty() {
             largest = largest.max(batch.records().map(<[u8]>::len).sum());
-            if let Err(refusal) = deliver(attachment, &batch).await {
+            let delivered = deliver(attachment, &batch).await;
+            // Also when its last record is unsound: what came before it is not to be delivered again.
+            consumer.release(&batch);
+            if let Err(refusal) = delivered {
                 return End::Broken(refusal);
             }
-            consumer.release(&batch);
             flowed = Some(Instant::now());
             // A server that leaves takes what is committed by now: of a process that has ended, that is all there
             // is, and nobody else would ever deliver it. What a living one goes on to commit is the successor's.

@@ -7,11 +7,11 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use fanfare_wire::attach::{HEADER_BYTES, Message, RefusalCode};
+use fanfare_wire::attach::{Message, RefusalCode};
 use rustix::net::{RecvFlags, recv};
 use tokio::net::UnixStream;
 
-use super::{Attachment, End, Refusal, handshake, intake, send};
+use super::{Attachment, End, Refusal, intake, send};
 use crate::hub::Round;
 use crate::lifecycle::Phase;
 
@@ -78,13 +78,13 @@ pub(super) async fn receive(attachment: &Attachment, mut input: Vec<u8>) -> End 
     }
 }
 
-/// Publishes the messages that are whole, up to a batch of them.
+/// Publishes the messages that are whole, up to a batch of them. A publication beyond this server's limits is for
+/// [`intake`] to drop: it may have been accepted under a predecessor's.
 fn take_turn(attachment: &Attachment, input: &[u8], round: &mut Round) -> Turn {
     let limits = &attachment.shard.node.limits;
-    let bytes_max = HEADER_BYTES + handshake::record_bytes_max(limits);
     let mut turn = Turn::default();
     while turn.records < limits.batch_records_max && turn.end.is_none() {
-        match Message::decode_within(&input[turn.consumed..], bytes_max) {
+        match Message::decode(&input[turn.consumed..]) {
             Ok(None) => break,
             Ok(Some((Message::Record(record), len))) => match intake::take(attachment, record, round) {
                 Ok(()) => {

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use slotmap::SlotMap;
@@ -15,6 +16,7 @@ use tracing::info;
 use super::outbox::{Flush, Outbox, Overflow, Spares};
 use crate::frame;
 use crate::hub::{ConnectionKey, Delivery, Subscribers};
+use crate::logs::Sparingly;
 use crate::metrics::Metrics;
 use crate::node::AppIndex;
 use crate::pusher::{ChannelName, Code, SocketId, events};
@@ -53,6 +55,8 @@ pub(super) struct Connections {
     overflowed: Vec<ConnectionKey>,
     outbox_bytes_max: usize,
 }
+
+static OVERFLOWS: Sparingly = Sparingly::new();
 
 impl Connections {
     /// None yet.
@@ -188,7 +192,9 @@ impl Connections {
         const REASON: &str = "this client does not keep up; reconnect and subscribe to less";
         connection.outbox.discard();
         connection.outbox.enqueue_last(frame::text(&events::error(Code::OverCapacity, REASON)));
-        info!(socket_id = %connection.socket_id, "a client does not keep up and is closed");
+        if let Some(left_out) = OVERFLOWS.permit(Instant::now()) {
+            info!(socket_id = %connection.socket_id, left_out, "a client does not keep up and is closed");
+        }
         metrics.outbox_overflows_total.increment();
         self.close(key, Code::OverCapacity, REASON);
     }

@@ -169,6 +169,6 @@ impl Php {
 
     /// Waits until the server has given everything back.
     pub fn drained(&mut self) {
-        wait_until("the ring is drained", || self.producer.is_drained().unwrap());
+        wait_until("the ring is drained", || self.producer.is_drained());
     }
 }

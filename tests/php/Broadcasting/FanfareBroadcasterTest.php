@@ -50,6 +50,23 @@ final class FanfareBroadcasterTest extends TestCase
         self::assertCount(2, $this->publications->all);
     }
 
+    /**
+     * It comes from a header that any client may send.
+     */
+    public function test_what_is_no_socket_id_excludes_nobody_and_keeps_the_event_from_nobody(): void
+    {
+        foreach (['undefined', "1.2\n", '', 1.2, ['1.2']] as $claimed) {
+            $this->broadcaster()->broadcast(['chat'], 'Said', ['text' => 'hi', 'socket' => $claimed]);
+        }
+
+        self::assertCount(5, $this->publications->all);
+
+        foreach ($this->publications->all as $publication) {
+            self::assertNull($publication['except']);
+            self::assertSame('{"text":"hi"}', $publication['data']);
+        }
+    }
+
     public function test_channel_objects_become_their_names(): void
     {
         $this->broadcaster()->broadcast(

@@ -62,8 +62,6 @@ final class SidecarPublisherTest extends TestCase
         yield 'a long name' => [str_repeat('n', 201), 'E', [], '1 to 200 of'];
         yield 'an empty event' => ['c', '', [], 'an event name of 1 to 200 bytes'];
         yield 'a long event' => ['c', str_repeat('n', 201), [], 'an event name of 1 to 200 bytes, but found 201'];
-        yield 'the header of an Echo that is not connected' => ['c', 'E', ['socket' => 'undefined'], 'what Echo.socketId() gives'];
-        yield 'a socket id with more behind it' => ['c', 'E', ['socket' => "1.2\n"], '"1.2\n" given'];
     }
 
     /**

@@ -128,12 +128,10 @@ impl<M: Memory> Producer<M> {
         })
     }
 
-    /// Counts what the consumer has not given back.
-    ///
-    /// # Errors
-    /// [`RingError`] when the consumer's head or the frames, which it can write as well, make no sense.
-    pub fn unread(&mut self) -> Result<Unread, RingError> {
-        self.see_head()?;
+    /// Counts what the consumer has not given back. A head that cannot be true gives nothing back: it is counted
+    /// from the last one that could. A frame that the consumer has overwritten ends the count of records.
+    pub fn unread(&mut self) -> Unread {
+        let _ = self.see_head();
         let capacity = self.memory.capacity();
         let mut records = 0;
         let mut position = self.head;
@@ -142,21 +140,17 @@ impl<M: Memory> Producer<M> {
             let (len, kind) = parse_frame_header(self.memory.word(offset as usize));
             let available = (self.tail - position).min(capacity - offset);
             if frame_len(u64::from(len)) > available {
-                return Err(RingError::Frame { position, kind, len, available });
+                break;
             }
             records += u64::from(kind == KIND_RECORD);
             position += frame_len(u64::from(len));
         }
-        Ok(Unread { records, bytes: self.tail - self.head })
+        Unread { records, bytes: self.tail - self.head }
     }
 
-    /// Whether the consumer has given everything back.
-    ///
-    /// # Errors
-    /// [`RingError::Positions`] when its head cannot be true.
-    pub fn is_drained(&mut self) -> Result<bool, RingError> {
-        self.see_head()?;
-        Ok(self.head == self.tail)
+    /// Whether the consumer has given everything back. One whose head cannot be true has not.
+    pub fn is_drained(&mut self) -> bool {
+        self.see_head().is_ok() && self.head == self.tail
     }
 
     fn see_head(&mut self) -> Result<(), RingError> {
