@@ -176,7 +176,9 @@ fn a_successor_with_lower_limits_drops_and_says_what_it_does_not_take() {
     let warnings = server.logged("WARN");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("a publication is dropped"), "{warnings:?}");
-    assert_eq!(numbers_of(&server.stop(), "large"), [2, 3]);
+    let published = numbers_of(&server.stop(), "large");
+    // The first one may come twice: its acknowledgement may not have been written when its server stood still.
+    assert!(published == [2, 3] || published == [0, 2, 3], "{published:?}");
 }
 
 #[test]
