@@ -88,13 +88,16 @@ pub(crate) fn resume_all() {
 }
 
 /// At the end of the process: waits a bounded time for unread records and says what could not be handed over.
+///
+/// PHP code may still run afterwards (a session handler, for one) and broadcast: it finds an attachment that attaches
+/// anew, and the module's shutdown finishes once more.
 pub(crate) fn finish_all(say: impl Fn(&str)) {
+    let began = Instant::now();
     each(|attachment| {
-        if let Some(text) = attachment.finish() {
+        if let Some(text) = attachment.finish(began) {
             say(&text);
         }
     });
-    ATTACHMENTS.with_borrow_mut(Vec::clear);
 }
 
 /// One line per attachment, for `phpinfo()`.
@@ -378,12 +381,13 @@ impl Attachment {
         }
     }
 
-    fn finish(&mut self) -> Option<String> {
+    /// The time counts from when the first attachment `began` to finish: they wait together, not in turn.
+    fn finish(&mut self, began: Instant) -> Option<String> {
         if !self.sentinel.is_same_process() {
             // A child that never broadcast: everything it holds is its parent's.
             return None;
         }
-        let deadline = Instant::now() + self.options.exit_timeout;
+        let deadline = began + self.options.exit_timeout;
         let mut pause = PAUSE_MIN;
         let mut outcome = Ok(());
         loop {
@@ -394,11 +398,18 @@ impl Attachment {
             }
             if self.is_drained() {
                 self.say_goodbye();
+                // The server lets go of the ring now: nothing may be committed to it any more.
+                self.link = None;
+                self.transport = None;
                 return None;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Some(self.left_over(outcome.err()));
+                let text = self.left_over(outcome.err());
+                // Said once. A living server has the ring in its hands.
+                self.link = None;
+                self.transport = None;
+                return Some(text);
             }
             let before = self.unread_records();
             outcome = self.look(left.min(self.options.connect_timeout));

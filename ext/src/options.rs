@@ -95,9 +95,9 @@ impl Options {
                     .filter(|bytes| bytes.is_power_of_two() && (CAPACITY_MIN..=CAPACITY_MAX).contains(bytes))
                     .ok_or_else(|| wrong(key, &expected(), value))?;
             }
-            "publish_timeout_ms" => self.publish_timeout = milliseconds(key, value)?,
-            "connect_timeout_ms" => self.connect_timeout = milliseconds(key, value)?,
-            "exit_timeout_ms" => self.exit_timeout = milliseconds(key, value)?,
+            "publish_timeout_ms" => self.publish_timeout = milliseconds(key, value, 0)?,
+            "connect_timeout_ms" => self.connect_timeout = milliseconds(key, value, 1)?,
+            "exit_timeout_ms" => self.exit_timeout = milliseconds(key, value, 0)?,
             _ => {
                 return Err(format!(
                     "expected transport, ring_bytes, publish_timeout_ms, connect_timeout_ms or exit_timeout_ms, but found {key:?}"
@@ -108,12 +108,12 @@ impl Options {
     }
 }
 
-fn milliseconds(key: &str, value: &Zval) -> Result<Duration, String> {
+fn milliseconds(key: &str, value: &Zval, min: i64) -> Result<Duration, String> {
     value
         .long()
-        .filter(|ms| (0..=TIMEOUT_MS_MAX).contains(ms))
+        .filter(|ms| (min..=TIMEOUT_MS_MAX).contains(ms))
         .map(|ms| Duration::from_millis(ms.unsigned_abs()))
-        .ok_or_else(|| wrong(key, &format!("milliseconds as an int from 0 to {TIMEOUT_MS_MAX}"), value))
+        .ok_or_else(|| wrong(key, &format!("milliseconds as an int from {min} to {TIMEOUT_MS_MAX}"), value))
 }
 
 fn wrong(key: &str, expected: &str, value: &Zval) -> String {

@@ -27,5 +27,5 @@ if (page) {
 }
 
 const demoOutcome = await demoEnded;
-console.log(`chat in two windows: ${outcome}; demo after Ctrl-C: ${demoOutcome}`);
+console.log(`exit codes: chat in two windows ${outcome}, demo after Ctrl-C ${demoOutcome}`);
 process.exit(outcome === 0 && demoOutcome === 0 ? 0 : 1);

@@ -143,11 +143,12 @@ fn a_script_whose_server_is_gone_says_how_much_it_could_not_hand_over() {
         script.tell("go on");
         script.out.wait_for_count(4);
         drop(server.kill());
-        let (_, out, err) = script.wait();
-        let text = format!("{}\n{}", out.join("\n"), err.join("\n"));
-        assert!(
-            text.contains("Fanfare: 2 broadcasts were accepted but could not be handed over within 100 ms"),
-            "{transport}: {text}"
-        );
+        let (status, out, err) = script.wait();
+        let text = format!("{status}\n{}\n{}", out.join("\n"), err.join("\n"));
+        // The first one counts as well when its server stood still before it could say that it was delivered.
+        let lost = [2, 3].map(|n| {
+            format!("Fanfare: {n} broadcasts were accepted but could not be handed over within 100 ms")
+        });
+        assert!(lost.iter().any(|lost| text.contains(lost)), "{transport}: {text}");
     }
 }

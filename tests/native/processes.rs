@@ -46,6 +46,20 @@ fn an_idle_forked_child_does_not_keep_the_parents_ring() {
     server.stop();
 }
 
+/// PHP code that runs after the extension's end of the request, here a session handler's, is not forgotten.
+#[test]
+fn what_is_broadcast_after_the_end_of_the_request_is_published_too() {
+    let scene = Scene::new();
+    let server = Server::start(&scene);
+    let waits_us: Vec<u32> = (0..24).map(|n| n * 200).collect();
+    for wait_us in &waits_us {
+        script(&scene, "late.php", json!({"wait_us": wait_us})).succeed();
+    }
+    let journal = server.stop();
+    assert_eq!(numbers_of(&journal, "early").len(), waits_us.len());
+    assert_eq!(numbers_of(&journal, "late").len(), waits_us.len());
+}
+
 /// 400 requests through 4 workers that are recycled after 50, then a graceful reload under load.
 #[test]
 fn php_fpm_workers_broadcast_and_are_recycled() {

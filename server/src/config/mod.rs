@@ -309,7 +309,7 @@ fn read_name(
         return None;
     }
     if let Some(other) = paths.insert(name.to_owned(), field.path.clone()) {
-        let expected = format!("a value that no other app has, but {other} is the same");
+        let expected = format!("a value other than that of {other}");
         mistakes.add(&field.path, &expected, field.found(), "give each app its own");
         return None;
     }

@@ -115,8 +115,16 @@ async fn conduct(
     let Bound { listeners, addresses, socket } = bound;
     let (socket_listener, socket_file) = socket.split();
     let mut running = start_shards(configuration, listeners, socket_listener, watching, &ended)?;
-    for (index, shard) in running.iter_mut().enumerate() {
-        (&mut shard.ready).await.map_err(|_| ServeError::Shard { index })?;
+    for index in 0..running.len() {
+        if (&mut running[index].ready).await.is_err() {
+            return Err(match running.swap_remove(index).thread.join() {
+                // Mostly for want of descriptors: each shard needs a few of its own.
+                Ok(Err(source)) => {
+                    ServeError::System { action: "start a shard (see also ulimit -n)", source }
+                }
+                _ => ServeError::Shard { index },
+            });
+        }
     }
     phase.send_replace(Phase::Serving);
     let listen = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

@@ -65,6 +65,7 @@ const _: () = {
 };
 
 /// Whether a data area may have this many bytes.
+#[cfg(not(loom))]
 pub(super) fn is_capacity(bytes: u64) -> bool {
     bytes.is_power_of_two() && (CAPACITY_MIN as u64..=CAPACITY_MAX as u64).contains(&bytes)
 }
