@@ -1,4 +1,5 @@
-//! This process's attachments to servers: one per socket and app, shared by all `Sidecar` objects and all requests.
+//! This process's attachments to servers: one per socket, app and transport, shared by all `Sidecar` objects and all
+//! requests. The secret tells them apart too: a wrong one must not publish through a right one's attachment.
 //!
 //! Owns when to attach, when to look whether the server is still there, how long to wait for room, what a fork
 //! means, and what happens at the end. Under ZTS each thread has its own: rings have one producer.
@@ -294,8 +295,7 @@ impl Attachment {
     /// This is a child: the socket and the ring are the parent's. The child's copies are closed without a word.
     #[cold]
     fn start_anew_after_fork(&mut self) -> Result<(), Outcome> {
-        self.link = None;
-        self.transport = None;
+        self.let_go();
         self.sentinel = new_sentinel()?;
         Ok(())
     }
@@ -320,8 +320,9 @@ impl Attachment {
 
     /// Starts over; says what that costs.
     fn drop_transport(&mut self) -> String {
-        self.link = None;
-        match self.transport.take().map_or(0, |mut transport| transport.unread_records()) {
+        let unread = self.unread_records();
+        self.let_go();
+        match unread {
             0 => "nothing before it is lost".to_owned(),
             unread => format!("{} accepted before it and may be lost", counted(unread)),
         }
@@ -399,16 +400,14 @@ impl Attachment {
             if self.is_drained() {
                 self.say_goodbye();
                 // The server lets go of the ring now: nothing may be committed to it any more.
-                self.link = None;
-                self.transport = None;
+                self.let_go();
                 return None;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let text = self.left_over(outcome.err());
                 // Said once. A living server has the ring in its hands.
-                self.link = None;
-                self.transport = None;
+                self.let_go();
                 return Some(text);
             }
             let before = self.unread_records();
@@ -420,6 +419,12 @@ impl Attachment {
             std::thread::sleep(pause.min(left));
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Closes this process's side, without a word; the next broadcast attaches anew, with a new ring.
+    fn let_go(&mut self) {
+        self.link = None;
+        self.transport = None;
     }
 
     fn unread_records(&mut self) -> u64 {
