@@ -1,14 +1,29 @@
 //! The catalogue of limits: everything that could grow has a bound, and here it stands.
 //!
 //! Every row gives the name under `"limits"` in the configuration (unit last), the default, the range that is
-//! accepted, what happens at the limit, and which metric counts it. The wire format's own bounds (100 channels
-//! in one publication, 200 bytes in one name) are `fanfare_wire::record`'s and cannot be configured.
+//! accepted, what happens at the limit, and which metric counts it. A row with `: App` behind its name may also
+//! stand in an app's own `"limits"`, where it replaces the node's value for that app, be it smaller or larger;
+//! the other rows bound what all apps share. The wire format's own bounds (100 channels in one publication, 200
+//! bytes in one name) are `fanfare_wire::record`'s and cannot be configured.
+
+/// Whose limit it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The node's alone: what it bounds is shared by all apps.
+    Node,
+    /// An app may have its own; the node's value is what the others have.
+    App,
+}
 
 /// One row of the catalogue.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     /// Its name in the configuration; the unit is the last word before `_max`, or the last word.
     pub name: &'static str,
+    /// Whose it is.
+    pub scope: Scope,
+    /// What it bounds, in one or a few sentences.
+    pub meaning: &'static str,
     /// The value when nothing is configured.
     pub default: usize,
     /// The smallest value that is accepted.
@@ -21,11 +36,21 @@ pub struct Limit {
     pub metric: Option<&'static str>,
 }
 
+macro_rules! scope {
+    () => {
+        Scope::Node
+    };
+    (App) => {
+        Scope::App
+    };
+}
+
 macro_rules! limits {
-    ($($(#[$doc:meta])* $name:ident = $default:expr, $range:expr, $outcome:literal, $metric:expr;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident $(: $scope:ident)? =
+        $default:expr, $range:expr, $outcome:literal, $metric:expr;)*) => {
         /// The limits in force.
         #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct Limits { $($(#[$doc])* pub $name: usize,)* }
+        pub struct Limits { $($(#[doc = $doc])* pub $name: usize,)* }
 
         impl Default for Limits {
             fn default() -> Self {
@@ -37,6 +62,8 @@ macro_rules! limits {
             /// All limits, in the order of this file.
             pub const CATALOGUE: &'static [Limit] = &[$(Limit {
                 name: stringify!($name),
+                scope: scope!($($scope)?),
+                meaning: concat!($($doc),*).trim_ascii(),
                 default: $default,
                 at_least: *$range.start(),
                 at_most: *$range.end(),
@@ -64,11 +91,14 @@ limits! {
     /// WebSocket connections of this node.
     connections_max = 100_000, 1..=10_000_000,
         "the client is told 4100 and comes back after a second or more", Some("connections_refused_total");
+    /// WebSocket connections of one app.
+    app_connections_max: App = 10_000_000, 1..=10_000_000,
+        "the client is told 4004 and does not come back by itself", Some("connections_refused_total");
     /// Channels that one connection holds.
-    connection_channels_max = 1_000, 1..=100_000,
+    connection_channels_max: App = 1_000, 1..=100_000,
         "the subscription is refused: subscription_error LimitReached and error 4100", None;
     /// Bytes of one message from a client.
-    message_bytes_max = 100_000, KIB..=16 * MIB,
+    message_bytes_max: App = 100_000, KIB..=16 * MIB,
         "the connection is closed with 1009", Some("messages_too_large_total");
     /// How deep arrays and objects nest in a message from a client.
     json_depth_max = 32, 4..=120,
@@ -76,12 +106,45 @@ limits! {
     /// Bytes that wait for one connection. A single event always fits into an empty outbox.
     outbox_bytes_max = MIB, KIB..=1024 * MIB,
         "the client does not keep up: it is closed with 4100, others are not delayed", Some("outbox_overflows_total");
-    /// What clients are told to wait, hearing nothing, before they ping.
-    activity_timeout_s = 120, 1..=86_400,
-        "the client pings", None;
+    /// How long nothing may come: clients are told to ping after it, and the server pings after it.
+    activity_timeout_s: App = 120, 1..=86_400,
+        "each side pings", None;
+    /// How long after the server's ping nothing may come.
+    pong_timeout_s: App = 30, 1..=3_600,
+        "the connection is closed with 4201, upon which pusher-js connects again at once", None;
     /// How long the other side may take to answer a close frame and read what waits.
     close_timeout_ms = 3_000, 1..=60_000,
         "the socket is closed", None;
+
+    // Users.
+
+    /// How long a connection may go without signing in; 0 does not ask for it.
+    signin_timeout_s: App = 0, 0..=3_600,
+        "the connection is closed with 4009, and the client does not come back by itself", None;
+    /// Bytes of a user's id.
+    user_id_bytes_max: App = 128, 1..=1_024,
+        "signing in is answered by error 4009, a subscription by subscription_error LimitReached and error 4100", None;
+    /// Users on one presence channel. A user counts once however many connections there are, so a member's further ones always fit.
+    presence_members_max: App = 100, 1..=100_000,
+        "the subscription is refused: subscription_error LimitReached and error 4100", None;
+    /// Bytes of what a presence channel tells about a member (`user_info`, as JSON).
+    member_info_bytes_max: App = 2_048, 4..=MIB,
+        "the subscription is refused: subscription_error LimitReached and error 4100", None;
+    /// Users that one user watches.
+    watchlist_users_max: App = 100, 1..=10_000,
+        "the first ones are watched, and error 4302 says so", None;
+    /// How long the last connection of a user may be gone before the watchers are told. A page that is loaded again is back within it.
+    user_settle_ms: App = 2_000, 0..=60_000,
+        "the watchers are told that the user is offline", None;
+
+    // Client events.
+
+    /// Client events of one connection in one second.
+    client_events_per_s: App = 10, 1..=1_000_000,
+        "the event is dropped and answered by error 4301", None;
+    /// Bytes of a client event's data. The default is that of `message_bytes_max`, which also has to hold the names and so is met first: one limit to explain instead of two. Pusher's is 10240.
+    client_event_bytes_max: App = 100_000, 1..=16 * MIB,
+        "the event is dropped and answered by error 4301", None;
 
     // HTTP.
 
@@ -91,19 +154,43 @@ limits! {
     /// How long a client may take to send a request's head, or keep an idle connection.
     request_head_timeout_ms = 10_000, 1..=600_000,
         "the connection is closed", None;
+    /// Bytes of a request's body. A batch of ten publications with the most data fits, quotation marks escaped.
+    http_body_bytes_max = 6 * MIB, KIB..=64 * MIB,
+        "the request is answered 413", None;
+    /// Channels that one request publishes to. PHP's own way, without HTTP, always has 100.
+    publication_channels_max: App = 100, 1..=100,
+        "the request is answered 400 and nothing is delivered", None;
+    /// Publications of one batch request.
+    batch_publications_max: App = 10, 1..=1_000,
+        "the request is answered 400 and nothing is delivered", None;
 
     // Publications.
 
     /// Bytes of a channel's name.
-    channel_bytes_max = 200, 1..=200,
-        "the subscription is refused; PHP is told when it attaches and throws ValueError; what comes anyway is dropped", Some("publications_rejected_total");
+    channel_bytes_max: App = 200, 1..=200,
+        "the subscription is refused; PHP is told when it attaches and throws ValueError; what comes anyway is dropped; an HTTP request is answered 400", Some("publications_rejected_total");
     /// Bytes of an event's name.
-    event_bytes_max = 200, 1..=200,
-        "PHP is told when it attaches and throws ValueError; what comes anyway is dropped", Some("publications_rejected_total");
+    event_bytes_max: App = 200, 1..=200,
+        "PHP is told when it attaches and throws ValueError; what comes anyway is dropped; an HTTP request is answered 400", Some("publications_rejected_total");
     /// Bytes of an event's data. Pusher allows 10 KiB; applications that outgrow it are why this is larger.
-    data_bytes_max = 256 * KIB, 1..=15 * MIB,
-        "PHP is told when it attaches and throws TooLarge; what comes anyway is dropped",
+    data_bytes_max: App = 256 * KIB, 1..=15 * MIB,
+        "PHP is told when it attaches and throws TooLarge; what comes anyway is dropped; an HTTP request is answered 413",
         Some("publications_rejected_total");
+
+    // Channels.
+
+    /// How long a cache channel remembers its last event. Pusher's is half an hour.
+    cache_ttl_s: App = 1_800, 1..=86_400,
+        "the event is forgotten, and who subscribes is told of a cache miss", None;
+    /// Events that an app's cache channels remember.
+    cached_channels_max: App = 10_000, 1..=10_000_000,
+        "the one that would expire first is forgotten", None;
+    /// Bytes of the same, names and data.
+    cached_bytes_max: App = 64 * MIB, KIB..=16 * 1024 * MIB,
+        "the ones that would expire first are forgotten; an event that is larger by itself is not remembered", None;
+    /// How often a channel of 100 or more subscribers is told how many there are, where `subscription_count` is on. Smaller ones are told at once.
+    subscription_count_ms: App = 5_000, 100..=600_000,
+        "the changes in between are told together", None;
 
     // PHP processes.
 

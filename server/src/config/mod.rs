@@ -5,15 +5,17 @@
 //! ignored is worse than an error. Leaves to others what needs the system: whether an address can be bound
 //! ([`crate::lifecycle::bind`]).
 
+mod apps;
+mod limits;
 mod reading;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
 use tracing::Level;
 
+pub use apps::{App, Secret};
 pub use reading::Mistake;
 use reading::{Field, Mistakes, Object};
 
@@ -65,34 +67,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// One tenant.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// Names the app in paths of the HTTP API and in logs.
-    pub id: String,
-    /// Names the app to clients; public.
-    pub key: String,
-    /// Signs and proves.
-    pub secret: Secret,
-}
-
-/// A secret that no log and no panic message shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The bytes, for a MAC.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 impl Configuration {
     /// Reads a configuration. `cores` is the default number of shards.
     ///
@@ -118,7 +92,7 @@ impl Configuration {
 
 fn read(value: &Value, cores: usize, mistakes: &mut Mistakes) -> Option<Configuration> {
     let mut root = Object::open("", value, "a JSON object with listen, socket and apps", mistakes)?;
-    let configuration = Configuration {
+    let mut configuration = Configuration {
         listen: read_listen(root.required("listen", mistakes), mistakes),
         path: read_path(root.optional("path"), mistakes),
         socket: read_socket(root.required("socket", mistakes), mistakes),
@@ -129,9 +103,10 @@ fn read(value: &Value, cores: usize, mistakes: &mut Mistakes) -> Option<Configur
             None => cores.clamp(1, SHARDS_MAX),
         },
         log: read_log(root.optional("log"), mistakes),
-        limits: read_limits(root.optional("limits"), mistakes),
-        apps: read_apps(root.required("apps", mistakes), mistakes),
+        limits: limits::read(root.optional("limits"), None, mistakes),
+        apps: Vec::new(),
     };
+    configuration.apps = apps::read(root.required("apps", mistakes), &configuration.limits, mistakes);
     root.close("listen, path, socket, socket_mode, socket_uids, shards, log, limits or apps", mistakes);
     Some(configuration)
 }
@@ -240,80 +215,6 @@ fn read_log(field: Option<Field<'_>>, mistakes: &mut Mistakes) -> Log {
     }
     object.close("level or format", mistakes);
     log
-}
-
-fn read_limits(field: Option<Field<'_>>, mistakes: &mut Mistakes) -> Limits {
-    let mut limits = Limits::default();
-    let Some(field) = field else { return limits };
-    let Some(mut object) = Object::open(&field.path, field.value, "an object of limits", mistakes) else {
-        return limits;
-    };
-    for limit in Limits::CATALOGUE {
-        let Some(field) = object.optional(limit.name) else { continue };
-        let value = field.integer(limit.at_least..=limit.at_most, mistakes);
-        if let (Some(value), Some(entry)) = (value, limits.entry(limit.name)) {
-            *entry = value;
-        }
-    }
-    let names: Vec<&str> = Limits::CATALOGUE.iter().map(|limit| limit.name).collect();
-    object.close(&format!("one of {}", names.join(", ")), mistakes);
-    limits
-}
-
-fn read_apps(field: Option<Field<'_>>, mistakes: &mut Mistakes) -> Vec<App> {
-    let Some(field) = field else { return Vec::new() };
-    let items = field.items(mistakes);
-    if items.is_empty() && field.value.is_array() {
-        mistakes.add(&field.path, "at least one app", "an empty list", "add one with id, key and secret");
-    }
-    let mut paths_by_id: HashMap<String, String> = HashMap::new();
-    let mut paths_by_key: HashMap<String, String> = HashMap::new();
-    let mut apps = Vec::new();
-    for item in items {
-        let Some(mut object) =
-            Object::open(&item.path, item.value, "an object with id, key and secret", mistakes)
-        else {
-            continue;
-        };
-        let id = read_name(object.required("id", mistakes), &mut paths_by_id, mistakes);
-        let key = read_name(object.required("key", mistakes), &mut paths_by_key, mistakes);
-        let secret = object
-            .required("secret", mistakes)
-            .and_then(|field| field.secret("the app's secret", mistakes))
-            .map(|secret| Secret(secret.to_owned()));
-        object.close("id, key or secret", mistakes);
-        if let (Some(id), Some(key), Some(secret)) = (id, key, secret) {
-            apps.push(App { id, key, secret });
-        }
-    }
-    apps
-}
-
-/// Ids and keys stand in paths of URLs, and a key stands before a colon in signatures.
-fn read_name(
-    field: Option<Field<'_>>,
-    paths: &mut HashMap<String, String>,
-    mistakes: &mut Mistakes,
-) -> Option<String> {
-    let field = field?;
-    let number = field.value.as_u64().map(|number| number.to_string());
-    let name = match &number {
-        // REVERB_APP_ID is a number in many .env files, and PHP may hand it on as one.
-        Some(number) if field.path.ends_with(".id") => number.as_str(),
-        _ => field.text("1 to 200 letters, digits or . _ ~ -", mistakes)?,
-    };
-    let legal = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
-    if name.len() > 200 || !name.bytes().all(legal) {
-        let expected = "1 to 200 letters, digits or . _ ~ -";
-        mistakes.add(&field.path, expected, field.found(), "choose another: it stands in URLs");
-        return None;
-    }
-    if let Some(other) = paths.insert(name.to_owned(), field.path.clone()) {
-        let expected = format!("a value other than that of {other}");
-        mistakes.add(&field.path, &expected, field.found(), "give each app its own");
-        return None;
-    }
-    Some(name.to_owned())
 }
 
 #[cfg(test)]

@@ -90,6 +90,15 @@ impl<'a> Field<'a> {
         text
     }
 
+    /// True or false.
+    pub(super) fn boolean(&self, mistakes: &mut Mistakes) -> Option<bool> {
+        let value = self.value.as_bool();
+        if value.is_none() {
+            mistakes.add(&self.path, "true or false", self.found(), "write one of them, without quotes");
+        }
+        value
+    }
+
     /// A whole number within `range`.
     pub(super) fn integer(&self, range: RangeInclusive<usize>, mistakes: &mut Mistakes) -> Option<usize> {
         let number = self.value.as_u64().and_then(|number| usize::try_from(number).ok());

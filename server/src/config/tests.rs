@@ -1,6 +1,7 @@
 //! Every mistake has its path, and all are told at once.
 
 use super::*;
+use crate::pusher::origin::Origins;
 
 const SMALLEST: &str = r#"{"listen":"127.0.0.1:8080","socket":"/run/f.sock",
     "apps":[{"id":"app","key":"app-key","secret":"app-secret"}]}"#;
@@ -76,6 +77,82 @@ fn all_mistakes_are_told_at_once() {
             "{mistake}"
         );
     }
+}
+
+fn app(fields: &str) -> App {
+    let text = SMALLEST.replace(r#""secret":"app-secret""#, &format!(r#""secret":"app-secret"{fields}"#));
+    Configuration::parse(&text, 1).unwrap().apps.remove(0)
+}
+
+#[test]
+fn an_app_has_defaults() {
+    let app = app("");
+    assert_eq!((app.enabled, app.client_events, app.subscription_count), (true, true, false));
+    assert_eq!((&app.allowed_origins, app.missing_origin), (&Origins::any(), true));
+    assert_eq!(app.limits, Limits::default());
+    assert_eq!(app.limits.message_bytes_max, 100_000);
+}
+
+#[test]
+fn a_full_app_is_read() {
+    let app = app(r#","enabled":false,"client_events":false,"subscription_count":true,
+        "allowed_origins":["https://example.com","*.example.com"],"missing_origin":"refuse",
+        "limits":{"app_connections_max":5,"pong_timeout_s":null}"#);
+    assert_eq!((app.enabled, app.client_events, app.subscription_count), (false, false, true));
+    assert!(app.allowed_origins.allows(Some(b"https://example.com"), false));
+    assert!(!app.allowed_origins.allows(Some(b"http://example.com"), false));
+    assert!(!app.missing_origin);
+    assert_eq!(app.limits, Limits { app_connections_max: 5, ..Limits::default() });
+}
+
+#[test]
+fn an_app_has_the_nodes_limits_where_it_has_none_of_its_own() {
+    let text = SMALLEST
+        .replace(r#""secret":"#, r#""limits":{"message_bytes_max":2048,"data_bytes_max":500},"secret":"#)
+        .replace(r#""socket":"#, r#""limits":{"message_bytes_max":1024,"cache_ttl_s":60},"socket":"#);
+    let configuration = Configuration::parse(&text, 1).unwrap();
+    let node = Limits { message_bytes_max: 1024, cache_ttl_s: 60, ..Limits::default() };
+    let app = Limits { message_bytes_max: 2048, data_bytes_max: 500, ..node.clone() };
+    assert_eq!((&configuration.limits, &configuration.apps[0].limits), (&node, &app));
+}
+
+#[test]
+fn a_reload_sees_which_apps_changed() {
+    assert_eq!(app(""), app(r#","enabled":true,"limits":{"message_bytes_max":100000}"#));
+    assert_ne!(app(""), app(r#","limits":{"message_bytes_max":100001}"#));
+    assert_ne!(app(""), app(r#","allowed_origins":["example.com"]"#));
+}
+
+#[test]
+fn mistakes_of_an_app_are_told() {
+    let text = SMALLEST.replace(
+        r#""app-secret""#,
+        r#""app-secret","enabled":"yes","client_events":1,"allowed_origins":["https://example.com/","*",7],
+           "missing_origin":true,"limits":{"attachments_max":5,"pong_timeout_s":0,"unheard_max":1},"origins":[]"#,
+    );
+    assert_eq!(
+        mistakes(&text)[..5],
+        [
+            "apps[0].enabled: expected true or false, but found \"yes\"; write one of them, without quotes",
+            "apps[0].client_events: expected true or false, but found 1; write one of them, without quotes",
+            "apps[0].allowed_origins[0]: expected an origin such as \"https://example.com\", \
+             \"*.example.com\", \"localhost:3000\" or \"*\", but found \"https://example.com/\"; write scheme, host \
+             and port as a browser's address line shows them, and no path",
+            "apps[0].allowed_origins[2]: expected an origin such as \"https://example.com\", \
+             \"*.example.com\", \"localhost:3000\" or \"*\", but found 7; write scheme, host \
+             and port as a browser's address line shows them, and no path",
+            "apps[0].missing_origin: expected allow or refuse, but found true; choose one of them",
+        ]
+    );
+    assert_eq!(
+        mistakes(&text)[6],
+        "apps[0].limits.attachments_max: expected a limit of one app, but found one that all apps share; move \
+         it to limits, beside apps"
+    );
+    assert_eq!(paths(&text)[5], "apps[0].limits.pong_timeout_s");
+    assert_eq!(paths(&text)[7..], ["apps[0].limits.unheard_max", "apps[0].origins"]);
+    let empty = SMALLEST.replace(r#""app-secret""#, r#""app-secret","allowed_origins":[]"#);
+    assert_eq!(paths(&empty), ["apps[0].allowed_origins"]);
 }
 
 #[test]
