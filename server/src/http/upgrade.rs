@@ -13,15 +13,17 @@ use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Answer, error};
 use crate::pusher::admission;
-use crate::shard::{self, Shard};
+use crate::shard::{self, Shard, Socket};
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_requested(request: &Request<Incoming>) -> bool {
@@ -51,9 +53,9 @@ pub(super) fn answer(shard: &Rc<Shard>, mut request: Request<Incoming>) -> Answe
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "a client left during the handshake"),
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => shard::serve_websocket(shard, parts.io.into_inner(), parts.read_buf, admitted).await,
-            Err(_) => debug!("an upgraded connection is not a TCP connection; it is dropped"),
+        match regain(upgraded) {
+            Some((socket, leftover)) => shard::serve_websocket(shard, socket, leftover, admitted).await,
+            None => debug!("an upgraded connection is neither TCP nor TLS; it is dropped"),
         }
     });
     let mut answer = Response::new(Full::default());
@@ -63,6 +65,17 @@ pub(super) fn answer(shard: &Rc<Shard>, mut request: Request<Incoming>) -> Answe
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     answer
+}
+
+/// The socket under an upgraded connection, and what hyper had read from it already.
+fn regain(upgraded: Upgraded) -> Option<(Socket, Bytes)> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Some((Socket::plain(parts.io.into_inner()), parts.read_buf)),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            Some((Socket::tls(parts.io.into_inner()), parts.read_buf))
+        }
+    }
 }
 
 fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Answer>> {

@@ -12,12 +12,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::Shard;
 use super::connections::Fate;
 use super::reader::{Heard, Next, Reader};
+use super::socket::Socket;
 use crate::frame;
 use crate::hub::ConnectionKey;
 use crate::node::AppIndex;
@@ -46,7 +46,7 @@ impl Drop for Place {
 /// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request.
 pub(crate) async fn serve(
     shard: Rc<Shard>,
-    stream: TcpStream,
+    stream: Socket,
     leftover: Bytes,
     admitted: Result<AppIndex, Refusal>,
 ) {
@@ -128,7 +128,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Until the connection is closing, broken or gone.
-    async fn converse(&mut self, stream: &TcpStream, reader: &mut Reader, leftover: Bytes) {
+    async fn converse(&mut self, stream: &Socket, reader: &mut Reader, leftover: Bytes) {
         if !leftover.is_empty() {
             self.take_in(reader, &leftover);
         }
@@ -155,7 +155,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Reads what is there, up to [`READS_MAX`] times.
-    fn read(&mut self, stream: &TcpStream, reader: &mut Reader) -> Read {
+    fn read(&mut self, stream: &Socket, reader: &mut Reader) -> Read {
         for _ in 0..READS_MAX {
             let mut scratch = self.shard.scratch.borrow_mut();
             match stream.try_read(&mut scratch) {
@@ -232,7 +232,7 @@ impl<'a> Conversation<'a> {
 async fn linger(
     shard: &Shard,
     key: ConnectionKey,
-    stream: &TcpStream,
+    stream: &Socket,
     reader: &mut Reader,
     client_closed: bool,
 ) {
@@ -255,7 +255,8 @@ async fn linger(
                     }
                     _ => Next::Continue,
                 }),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(_) => return Poll::Ready(()),
             }
         }

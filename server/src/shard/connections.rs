@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use slotmap::SlotMap;
-use tokio::net::TcpStream;
 use tracing::info;
 
 use super::outbox::{Flush, Outbox, Overflow, Spares};
+use super::socket::Socket;
 use crate::frame;
 use crate::hub::{ConnectionKey, Delivery, Subscribers};
 use crate::logs::Sparingly;
@@ -25,7 +25,7 @@ use crate::pusher::{ChannelName, Code, SocketId, events};
 #[derive(Debug)]
 struct Connection {
     socket_id: SocketId,
-    stream: Rc<TcpStream>,
+    stream: Rc<Socket>,
     outbox: Outbox,
     /// The task, to be woken when the fate changes or the socket is blocked.
     task: Option<Waker>,
@@ -72,7 +72,7 @@ impl Connections {
     }
 
     /// Takes on a connection.
-    pub(super) fn open(&mut self, socket_id: SocketId, stream: Rc<TcpStream>) -> ConnectionKey {
+    pub(super) fn open(&mut self, socket_id: SocketId, stream: Rc<Socket>) -> ConnectionKey {
         self.connections.insert(Connection {
             socket_id,
             stream,
@@ -206,7 +206,7 @@ impl Connections {
         if !connection.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             connection.task = Some(cx.waker().clone());
         }
-        while !connection.outbox.is_empty() && connection.fate != Fate::Broken {
+        while !is_flushed(connection) && connection.fate != Fate::Broken {
             match connection.stream.poll_write_ready(cx) {
                 Poll::Ready(Ok(())) => {
                     // Blocked once more: the next turn registers for room.
@@ -224,7 +224,7 @@ impl Connections {
 
     /// Whether everything for a connection is written.
     pub(super) fn is_flushed(&self, key: ConnectionKey) -> bool {
-        self.connections.get(key).is_none_or(|connection| connection.outbox.is_empty())
+        self.connections.get(key).is_none_or(is_flushed)
     }
 }
 
@@ -241,10 +241,19 @@ fn wake(connection: &Connection) {
     }
 }
 
+/// Whether nothing waits, neither in the outbox nor behind it.
+fn is_flushed(connection: &Connection) -> bool {
+    connection.outbox.is_empty() && !connection.stream.wants_write()
+}
+
 /// Writes as far as the socket takes it. A broken socket counts as blocked: its fate says the rest.
 fn flush(connection: &mut Connection, spares: &mut Spares) -> Flush {
     let stream = &connection.stream;
-    connection.outbox.flush(spares, |slices| stream.try_write_vectored(slices)).unwrap_or_else(|_| {
+    let flushed = match connection.outbox.flush(spares, |slices| stream.try_write_vectored(slices)) {
+        Ok(Flush::Empty) if stream.wants_write() => stream.try_flush(),
+        flushed => flushed,
+    };
+    flushed.unwrap_or_else(|_| {
         connection.fate = Fate::Broken;
         Flush::Blocked
     })

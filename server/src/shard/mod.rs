@@ -9,6 +9,7 @@ mod connection;
 mod connections;
 mod outbox;
 mod reader;
+mod socket;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -31,6 +32,7 @@ use crate::pusher::socket_id::SocketIds;
 use connections::Connections;
 
 pub(crate) use connection::serve as serve_websocket;
+pub(crate) use socket::Socket;
 
 /// What all connections of a shard read into, one after the other.
 const SCRATCH_BYTES: usize = 16 * 1024;
