@@ -7,6 +7,8 @@
 //! 3. [`hub`] *delivers*: encodes the WebSocket frame once and finds the shards with subscribers;
 //! 4. [`shard`]: each connection's outbox *enqueues* the frame, and *flushes* once per batch.
 //!
+//! [`webhooks`] tells an app's URLs what happens in its channels.
+//!
 //! [`pusher`] is the protocol without I/O, [`http`] the requests on the port and the Unix socket, [`lifecycle`]
 //! how the server starts, serves and leaves. [`limits`], [`metrics`] and [`pusher::codes`] are catalogues that
 //! read as documentation. The library exists for the binary `fanfare`, its tests and its fuzz targets; it
@@ -29,3 +31,4 @@ pub mod node;
 pub mod publication;
 pub mod pusher;
 pub mod shard;
+pub mod webhooks;

@@ -216,6 +216,34 @@ limits! {
     look_again_rings_max = 8, 0..=4_096,
         "the server sleeps at once and PHP wakes it with the next record", None;
 
+    // Webhooks.
+
+    /// Bytes of events that wait to settle, and, apart from these, bytes that wait for any one endpoint.
+    webhook_queue_bytes_max = 32 * MIB, KIB..=1024 * MIB,
+        "further events are dropped until there is room", Some("webhooks_dropped_total");
+    /// How long channel_vacated and member_removed wait for their opposite.
+    webhook_settle_ms = 3_000, 0..=60_000,
+        "the event is sent; had its opposite come in time, neither would be", None;
+    /// How long the first event of a batch waits for company. What one page's load causes comes within that time; more
+    /// would only be later, since whatever happens during a request goes out with the next one anyway.
+    webhook_batch_ms = 50, 0..=60_000,
+        "the batch is sent", None;
+    /// Events in one request.
+    webhook_batch_events_max = 250, 1..=10_000,
+        "the rest goes out with the next request", None;
+    /// Bytes of one request's events; an event that is larger goes alone. Common receivers accept 100 KB unconfigured.
+    webhook_batch_bytes_max = 64 * KIB, KIB..=16 * MIB,
+        "the rest goes out with the next request", None;
+    /// How long an endpoint may take to answer.
+    webhook_timeout_ms = 10_000, 10..=600_000,
+        "the attempt has failed", Some("webhook_attempts_failed_total");
+    /// How long to wait after a first failed attempt; every further one in a row doubles it, up to 30 s.
+    webhook_backoff_ms = 1_000, 1..=30_000,
+        "the endpoint is tried again", None;
+    /// How old an event becomes while its endpoint fails.
+    webhook_retry_s = 300, 0..=86_400,
+        "the event is dropped", Some("webhooks_dropped_total");
+
     // Leaving.
 
     /// How long leaving in good order may take.

@@ -101,6 +101,10 @@ metrics! {
     Counter publications_total = "Publications that this node took on.";
     Counter publications_rejected_total = "Publications that were dropped because of a name, a limit or text that is not UTF-8.";
     Counter deliveries_total = "Events that were put into an outbox.";
+    Gauge webhooks_waiting = "Webhook events that wait to settle or for their endpoint, each counted once per endpoint.";
+    Counter webhooks_sent_total = "Webhook events that an endpoint accepted.";
+    Counter webhook_attempts_failed_total = "Webhook requests that were not answered by a 2xx.";
+    Counter webhooks_dropped_total = "Webhook events that were dropped because too many waited or their endpoint failed too long.";
 }
 
 impl Metrics {
