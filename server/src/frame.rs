@@ -5,10 +5,13 @@
 
 use bytes::Bytes;
 
+use crate::publication::Data;
 use crate::pusher::{Code, events};
 
 const FIN_TEXT: u8 = 0x81;
 const FIN_CLOSE: u8 = 0x88;
+/// A ping without a payload, which every WebSocket client answers by itself.
+pub const PING: Bytes = Bytes::from_static(b"\x89\x00");
 /// The longest header of an unmasked frame.
 const HEADER_BYTES_MAX: usize = 10;
 /// Bytes of a control frame's payload (section 5.5); a close frame has two of them for its code.
@@ -23,12 +26,15 @@ pub fn text(text: &str) -> Bytes {
 }
 
 /// An event for the subscribers of `channel`.
-pub fn event(event: &str, channel: &str, data: &str) -> Bytes {
+pub fn event(event: &str, channel: &str, data: &Data<'_>) -> Bytes {
     // Data is mostly JSON: an eighth of it more for escaped quotes saves most reallocations.
     let mut buf =
-        Vec::with_capacity(HEADER_BYTES_MAX + 40 + event.len() + channel.len() + data.len() * 9 / 8);
+        Vec::with_capacity(HEADER_BYTES_MAX + 40 + event.len() + channel.len() + data.as_str().len() * 9 / 8);
     buf.extend_from_slice(&[0; HEADER_BYTES_MAX]);
-    events::put_event(&mut buf, event, channel, data);
+    match *data {
+        Data::Text(text) => events::put_event(&mut buf, event, channel, text),
+        Data::Client { json, user_id } => events::put_client_event(&mut buf, event, channel, json, user_id),
+    }
     finish(buf, FIN_TEXT)
 }
 

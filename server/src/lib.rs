@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apps;
 pub mod broker;
 pub mod config;
 pub mod entropy;

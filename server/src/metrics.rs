@@ -89,6 +89,8 @@ metrics! {
     Counter connections_refused_total = "WebSocket requests that were answered by an error and a close.";
     Counter messages_total = "Text messages from clients.";
     Counter messages_too_large_total = "Messages from clients over message_bytes_max.";
+    Counter client_events_total = "Events that clients sent to each other, refused ones not counted.";
+    Counter connections_silent_total = "Connections that were closed because nothing was heard of their clients.";
     Counter protocol_errors_total = "Connections that broke the WebSocket protocol.";
     Counter outbox_overflows_total = "Clients that were closed because they did not keep up.";
     Counter accept_errors_total = "Connections that could not be accepted, mostly for want of descriptors.";

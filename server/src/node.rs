@@ -1,48 +1,57 @@
 //! One running server process: its apps, its hub, and the way from a publication to every shard.
 //!
-//! Owns step 5 of a broadcast: a node *publishes*. Ring, socket, and later the HTTP API and client events all
-//! come in through [`Node::publish`]; nothing behind it can tell where a publication came from.
+//! Owns step 5 of a broadcast: a node *publishes*. Rings, the socket, the HTTP API and client events all come in
+//! through [`Node::publish`]; nothing behind it can tell where a publication came from. Owns too what others are
+//! told when a channel or a user changes ([`Herald`]), and what a new configuration changes.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tracing::{Level, trace};
 
+use crate::apps::{App, AppIndex, Apps, Changes};
 use crate::broker::memory::MemoryBroker;
-use crate::config::{App, Configuration};
-use crate::hub::{Directory, Round, ShardIndex};
+use crate::config::{self, Configuration};
+use crate::frame;
+use crate::hub::users::Attendance;
+use crate::hub::{Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard};
 use crate::lifecycle::Phase;
 use crate::limits::Limits;
 use crate::logs::{self, Sparingly};
 use crate::metrics::Metrics;
 use crate::publication::Publication;
+use crate::pusher::channel::{self, Kind};
+use crate::pusher::events;
 use crate::shard::Post;
 
-/// Which app of the configuration, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AppIndex(pub usize);
+/// Subscribers from which on they are told their number only every now and then.
+const COUNTED_AT_ONCE_MAX: usize = 99;
 
 /// What all shards share.
 #[derive(Debug)]
 pub struct Node {
     /// The tenants.
-    pub apps: Vec<App>,
-    apps_by_key: HashMap<String, AppIndex>,
+    pub apps: Apps,
     /// What comes before `/app/{key}`.
     pub path: String,
     /// Users that may attach beside the server's own and root.
     pub socket_uids: Vec<u32>,
-    /// The limits in force.
+    /// The limits of the node; each app has its own beside them.
     pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Who is subscribed to what, shard by shard.
-    pub directory: Arc<Directory>,
     broker: MemoryBroker,
     mailboxes: Vec<mpsc::UnboundedSender<Post>>,
     /// Where the server is in its life.
     pub phase: watch::Receiver<Phase>,
+    /// Changes when the apps are configured anew.
+    configured: watch::Sender<()>,
+    /// Numbers of subscriptions that are to be told, and since when.
+    counts_due: Mutex<HashMap<(AppIndex, Arc<str>), Instant>>,
     /// The first half of this process' socket ids.
     pub process: u32,
     /// Keeps refused attachments from filling the log, one quota per refusal code.
@@ -78,12 +87,8 @@ impl Node {
         phase: watch::Receiver<Phase>,
         process: u32,
     ) -> Self {
-        let apps = configuration.apps;
-        let indexed = apps.iter().enumerate();
         Self {
-            apps_by_key: indexed.map(|(at, app)| (app.key.clone(), AppIndex(at))).collect(),
-            directory: Arc::new(Directory::new(apps.len())),
-            apps,
+            apps: Apps::new(configuration.apps),
             path: configuration.path,
             socket_uids: configuration.socket_uids,
             limits: configuration.limits,
@@ -91,6 +96,8 @@ impl Node {
             broker: MemoryBroker,
             mailboxes,
             phase,
+            configured: watch::Sender::new(()),
+            counts_due: Mutex::default(),
             process,
             refusals: [const { Sparingly::new() }; 8],
             rejections: Sparingly::new(),
@@ -102,36 +109,26 @@ impl Node {
         self.mailboxes.len()
     }
 
-    /// Finds the app that a client or a PHP process names.
-    pub fn app_by_key(&self, key: &str) -> Option<AppIndex> {
-        self.apps_by_key.get(key).copied()
-    }
-
-    /// The app at an index that [`Node::app_by_key`] gave.
-    pub fn app(&self, index: AppIndex) -> &App {
-        &self.apps[index.0]
-    }
-
     /// Whether the server is on its way out.
     pub fn is_leaving(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining
     }
 
     /// Publishes: writes the journal, tells the broker, and collects in `round` what is to be delivered here.
-    pub fn publish(&self, app: AppIndex, publication: &Publication<'_>, round: &mut Round) {
+    pub fn publish(&self, app: &App, publication: &Publication<'_>, round: &mut Round) {
         if tracing::enabled!(target: logs::PUBLICATION, Level::TRACE) {
             // Legal names hold no space.
             let channels = publication.channels.join(" ");
             trace!(
                 target: logs::PUBLICATION,
-                app = self.app(app).id,
+                app = app.settings().app.id,
                 channels,
                 event = publication.event,
-                data = publication.data,
+                data = publication.data.as_str(),
                 "publication"
             );
         }
-        self.broker.publish(&self.directory, app, publication, round);
+        self.broker.publish(app, publication, round);
     }
 
     /// Posts the round to every shard but `local`, whose deliveries stay in it. `None` when nothing was posted.
@@ -146,8 +143,8 @@ impl Node {
                 (Unflushed { _sender: Arc::new(sender) }, Flushed(receiver))
             });
             // A shard that is gone has no connections left; the guard in the returned post is dropped with it.
-            let post = Post::Deliver { deliveries: std::mem::take(deliveries), unflushed: unflushed.clone() };
-            drop(self.mailboxes[shard].send(post));
+            let deliveries = std::mem::take(deliveries);
+            self.send(shard, Post::Deliver { deliveries, unflushed: Some(unflushed.clone()) });
         }
         pending.map(|(_, flushed)| flushed)
     }
@@ -155,5 +152,121 @@ impl Node {
     /// Hands something to a shard; whether it is still there.
     pub fn send(&self, shard: ShardIndex, post: Post) -> bool {
         self.mailboxes[shard].send(post).is_ok()
+    }
+
+    /// Hands something to every shard.
+    fn send_all(&self, post: impl Fn() -> Post) {
+        for shard in 0..self.shards() {
+            self.send(shard, post());
+        }
+    }
+
+    /// Closes every connection that is signed in as a user of `app`, or is a member of a presence channel as that
+    /// user.
+    pub fn terminate(&self, app: &App, user_id: &str) {
+        let user_id: Arc<str> = user_id.into();
+        self.send_all(|| Post::Terminate { app: app.index, user_id: Arc::clone(&user_id) });
+    }
+
+    /// Takes what is configured for the apps now. Connections and attachments of an app that is served no longer
+    /// are told so and end; all others go on.
+    pub fn configure(&self, apps: Vec<config::App>) -> Changes {
+        let changes = self.apps.configure(apps);
+        self.configured.send_replace(());
+        self.send_all(|| Post::Configured);
+        changes
+    }
+
+    /// Changes when the apps are configured anew.
+    pub fn configured(&self) -> watch::Receiver<()> {
+        self.configured.subscribe()
+    }
+
+    /// Tells the numbers of subscriptions that have been due for as long as their app wants to wait.
+    pub fn tell_counts_due(&self) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        self.counts_due.lock().unwrap_or_else(PoisonError::into_inner).retain(|(app, channel), since| {
+            let Some(app) = self.apps.by_index(*app) else { return false };
+            let wait = Duration::from_millis(app.settings().limits().subscription_count_ms as u64);
+            let keep = now.duration_since(*since) < wait;
+            if !keep {
+                due.push((app, Arc::clone(channel)));
+            }
+            keep
+        });
+        for (app, channel) in due {
+            app.directory.count(&channel, |subscriptions, shards| {
+                self.tell_count(&app, &channel, subscriptions, shards);
+            });
+        }
+    }
+
+    fn tell_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize, shards: ShardSet) {
+        let text = events::subscription_count(channel, subscriptions);
+        self.tell_subscribers(app, channel, shards, &text, Unheard::ByAll);
+    }
+
+    /// Posts a text to the subscribers of a channel on some shards. The local shard too: its mailbox keeps the
+    /// order in which changes happened.
+    fn tell_subscribers(
+        &self,
+        app: &App,
+        channel: &Arc<str>,
+        shards: ShardSet,
+        text: &str,
+        unheard: Unheard,
+    ) {
+        let frame = frame::text(text);
+        for shard in shards.iter() {
+            let (app, channel, frame) = (app.index, Arc::clone(channel), frame.clone());
+            let deliveries = vec![Delivery { app, channel, frame, except: None, unheard }];
+            self.send(shard, Post::Deliver { deliveries, unflushed: None });
+        }
+    }
+}
+
+impl Herald for Node {
+    fn changed(&self, app: &App, channel: &Arc<str>, change: Change<'_>) {
+        match change {
+            Change::Occupied | Change::Vacated => {}
+            Change::MemberAdded { member, shards, stamp } => {
+                let text = events::member_added(channel, member);
+                self.tell_subscribers(app, channel, shards, &text, Unheard::AsMembership(stamp));
+            }
+            Change::MemberRemoved { user_id, shards, stamp } => {
+                let text = events::member_removed(channel, user_id);
+                self.tell_subscribers(app, channel, shards, &text, Unheard::AsMembership(stamp));
+            }
+            Change::Counted { subscriptions, shards } => {
+                let counted =
+                    matches!(channel::kind(channel), Kind::Public | Kind::Private | Kind::Encrypted);
+                if !counted || !app.settings().app.subscription_count {
+                    return;
+                }
+                if subscriptions <= COUNTED_AT_ONCE_MAX {
+                    return self.tell_count(app, channel, subscriptions, shards);
+                }
+                let mut due = self.counts_due.lock().unwrap_or_else(PoisonError::into_inner);
+                due.entry((app.index, Arc::clone(channel))).or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    fn turned(&self, _app: &App, turn: Turn<'_>) {
+        let mut connections: BTreeMap<ShardIndex, Vec<ConnectionKey>> = BTreeMap::new();
+        for watcher in turn.watchers {
+            connections.entry(watcher.shard).or_default().push(watcher.connection);
+        }
+        if connections.is_empty() {
+            return;
+        }
+        let mut attendance = Attendance::default();
+        let list = if turn.online { &mut attendance.online } else { &mut attendance.offline };
+        list.push(turn.user_id.into());
+        let frame: Bytes = frame::text(&events::watchlist_events(&attendance));
+        for (shard, connections) in connections {
+            self.send(shard, Post::Tell { connections, frame: frame.clone() });
+        }
     }
 }

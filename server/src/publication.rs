@@ -1,7 +1,7 @@
 //! A publication: what PHP hands in, checked.
 //!
-//! Owns which names and sizes are acceptable. Made from a decoded record here; later from the HTTP API and from
-//! client events. Borrows everything: nothing of it is kept.
+//! Owns which names and sizes are acceptable. Made from a decoded record, from a request of the HTTP API, or from a
+//! client event, which has been checked by [`crate::pusher`]. Borrows everything: nothing of it is kept.
 
 use fanfare_wire::record::Record;
 use thiserror::Error;
@@ -18,9 +18,41 @@ pub struct Publication<'a> {
     /// The event's name.
     pub event: &'a str,
     /// Its data, passed through byte for byte.
-    pub data: &'a str,
+    pub data: Data<'a>,
     /// The connection that does not receive it.
     pub except: Option<SocketId>,
+}
+
+/// What an event carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// A text, which clients receive as a JSON string: what the application publishes.
+    Text(&'a str),
+    /// JSON as a client sent it, which clients receive as it is; none when it sent none.
+    Client {
+        /// Any JSON value.
+        json: Option<&'a str>,
+        /// The sender, on a presence channel.
+        user_id: Option<&'a str>,
+    },
+}
+
+impl Data<'_> {
+    /// What a cache channel remembers: what the application says, and nothing of what clients do.
+    pub fn to_be_remembered(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Client { .. } => None,
+        }
+    }
+
+    /// For the journal.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Client { json, .. } => json.unwrap_or_default(),
+        }
+    }
 }
 
 /// Why a publication is dropped. Whoever sent it can only be told through the log: the ring has no way back.
@@ -64,20 +96,35 @@ impl<'a> Publication<'a> {
     pub fn from_record(record: &Record<'a>, limits: &Limits) -> Result<Self, Unacceptable> {
         let mut channels = Vec::with_capacity(record.channels_len());
         for name in record.channels() {
-            let name = utf8(name, "a channel name")?;
-            channel::judge(name, limits.channel_bytes_max)?;
-            channels.push(name);
+            channels.push(utf8(name, "a channel name")?);
         }
         let event = utf8(record.event, "the event name")?;
+        let data = utf8(record.data, "the data")?;
+        let except = record.except.and_then(|id| std::str::from_utf8(id).ok()).and_then(SocketId::parse);
+        Self::of_application(channels, event, data, except, limits)
+    }
+
+    /// Checks what the application publishes.
+    ///
+    /// # Errors
+    /// As [`Publication::from_record`].
+    pub fn of_application(
+        channels: Vec<&'a str>,
+        event: &'a str,
+        data: &'a str,
+        except: Option<SocketId>,
+        limits: &Limits,
+    ) -> Result<Self, Unacceptable> {
+        for name in &channels {
+            channel::judge(name, limits.channel_bytes_max)?;
+        }
         if event.len() > limits.event_bytes_max {
             return Err(Unacceptable::Event { max: limits.event_bytes_max, found: event.len() });
         }
-        let data = utf8(record.data, "the data")?;
         if data.len() > limits.data_bytes_max {
             return Err(Unacceptable::Data { max: limits.data_bytes_max, found: data.len() });
         }
-        let except = record.except.and_then(|id| std::str::from_utf8(id).ok()).and_then(SocketId::parse);
-        Ok(Self { channels, event, data, except })
+        Ok(Self { channels, event, data: Data::Text(data), except })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The broker of a single node: there is nobody else to tell.
 
-use crate::hub::{Directory, Round};
-use crate::node::AppIndex;
+use crate::apps::App;
+use crate::hub::{Round, delivery};
 use crate::publication::Publication;
 
 /// Gives every publication straight to this node's hub.
@@ -10,7 +10,7 @@ pub struct MemoryBroker;
 
 impl MemoryBroker {
     /// Passes a publication on: here, and nowhere else.
-    pub fn publish(&self, hub: &Directory, app: AppIndex, publication: &Publication<'_>, round: &mut Round) {
-        hub.deliver(app, publication, round);
+    pub fn publish(&self, app: &App, publication: &Publication<'_>, round: &mut Round) {
+        delivery::deliver(app.index, &app.directory, &app.cache, publication, round);
     }
 }

@@ -39,6 +39,11 @@ pub struct App {
 pub struct Secret(String);
 
 impl Secret {
+    /// The secret in `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The bytes, for a MAC.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -76,7 +81,7 @@ fn read_app(item: &Field<'_>, names: &mut Names, node: &Limits, mistakes: &mut M
     let secret = object
         .required("secret", mistakes)
         .and_then(|field| field.secret("the app's secret", mistakes))
-        .map(|secret| Secret(secret.to_owned()));
+        .map(Secret::new);
     let mut flag =
         |name, default| object.optional(name).and_then(|field| field.boolean(mistakes)).unwrap_or(default);
     let enabled = flag("enabled", true);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::Upgraded;
@@ -42,8 +42,10 @@ pub(super) fn answer(shard: &Rc<Shard>, mut request: Request<Incoming>) -> Answe
         Err(answer) => return *answer,
     };
     let uri = request.uri();
-    let find = |key: &str| shard.node.app_by_key(key);
-    let admitted = admission::admit(uri.path(), uri.query(), &shard.node.path, find);
+    let find = |key: &str| shard.node.apps.by_key(key);
+    let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
+    let admitted = admission::admit(uri.path(), uri.query(), &shard.node.path, find)
+        .and_then(|app| admission::judge_app(&app.settings(), origin).map(|()| app));
     let upgraded = hyper::upgrade::on(&mut request);
     let shard = Rc::clone(shard);
     let counted = shard.clients.count();

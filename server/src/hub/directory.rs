@@ -1,122 +1,244 @@
-//! Which shards have a subscriber of a channel, and what each shard is to deliver.
+//! The channels of one app on this node: which shards have subscribers, how many there are, and who is a member.
 //!
-//! Behind one read-mostly lock per app: every publication reads it, but only a shard's first or last subscriber
-//! of a channel changes it.
+//! A publication only reads; a subscription or its end changes. What a change means for others is told to the
+//! caller's `tell` **while the channel is locked**, so that all shards hear of changes in the order in which they
+//! happened. A change that subscribers hear of has a stamp: a subscriber who was told the state of the channel
+//! as of stamp 7 must not hear of change 7 once more.
+//!
+//! The locks are striped by channel name; no two are ever held at once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ahash::RandomState;
-use bytes::Bytes;
 
-use crate::frame;
-use crate::node::AppIndex;
-use crate::publication::Publication;
-use crate::pusher::SocketId;
+use super::members::{Full, Member, Members};
+use super::shards::{ShardIndex, ShardSet};
 
-/// Which shard, from 0.
-pub type ShardIndex = usize;
+/// Locks per app: enough for two shards out of dozens to rarely meet.
+const STRIPES: usize = 32;
 
-/// Shards as bits; `config::SHARDS_MAX` keeps them within 64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct ShardSet(u64);
+/// The order of what the subscribers of a channel are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Stamp(pub u64);
 
-impl ShardSet {
-    fn iter(self) -> impl Iterator<Item = ShardIndex> {
-        let mut bits = self.0;
-        std::iter::from_fn(move || {
-            let index = bits.trailing_zeros();
-            bits &= bits.wrapping_sub(1);
-            (index < u64::BITS).then_some(index as ShardIndex)
-        })
-    }
-}
+type Channels = HashMap<Arc<str>, Channel, RandomState>;
 
-type ShardsByChannel = HashMap<Arc<str>, ShardSet, RandomState>;
-
-/// The node-wide map.
+/// The channels of one app.
 #[derive(Debug)]
 pub struct Directory {
-    apps: Vec<RwLock<ShardsByChannel>>,
+    stripes: Box<[RwLock<Channels>]>,
+    hasher: RandomState,
 }
 
-/// One event for the subscribers that one shard has of one channel.
-#[derive(Debug, Clone)]
-pub struct Delivery {
-    /// Whose channel.
-    pub app: AppIndex,
+/// A channel with subscribers on this node.
+#[derive(Debug, Default)]
+struct Channel {
+    shards: ShardSet,
+    subscriptions: usize,
+    stamp: Stamp,
+    members: Members,
+}
+
+/// Something that others are told about a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// It has its first subscriber.
+    Occupied,
+    /// It has lost its last one.
+    Vacated,
+    /// A user has become a member.
+    MemberAdded {
+        /// Who.
+        member: &'a Member,
+        /// Shards with subscribers.
+        shards: ShardSet,
+        /// The change's place.
+        stamp: Stamp,
+    },
+    /// A user is a member no longer.
+    MemberRemoved {
+        /// Who.
+        user_id: &'a str,
+        /// Shards with subscribers.
+        shards: ShardSet,
+        /// The change's place.
+        stamp: Stamp,
+    },
+    /// The number of subscriptions is another.
+    Counted {
+        /// How many there are.
+        subscriptions: usize,
+        /// Shards with subscribers.
+        shards: ShardSet,
+    },
+}
+
+/// The state of a channel as a subscriber is told it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// The last change that the state holds.
+    pub stamp: Stamp,
+    /// The members, by user id.
+    pub members: Vec<Member>,
+}
+
+/// What is asked about a channel from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occupancy {
     /// The channel's name.
-    pub channel: Arc<str>,
-    /// The encoded frame, shared by all shards and outboxes.
-    pub frame: Bytes,
-    /// The connection that does not receive it.
-    pub except: Option<SocketId>,
+    pub name: Arc<str>,
+    /// Connections that are subscribed.
+    pub subscriptions: usize,
+    /// Distinct users; 0 on a channel without members.
+    pub users: usize,
 }
 
-/// What a batch of publications comes to, shard by shard, in order.
-#[derive(Debug)]
-pub struct Round {
-    /// The deliveries of each shard.
-    pub shards: Vec<Vec<Delivery>>,
-}
-
-impl Round {
-    /// Nothing yet, for `shards` shards.
-    pub fn new(shards: usize) -> Self {
-        Self { shards: (0..shards).map(|_| Vec::new()).collect() }
+impl Default for Directory {
+    fn default() -> Self {
+        Self { stripes: (0..STRIPES).map(|_| RwLock::default()).collect(), hasher: RandomState::new() }
     }
 }
 
 impl Directory {
-    /// An empty directory for `apps` apps.
-    pub fn new(apps: usize) -> Self {
-        Self { apps: (0..apps).map(|_| RwLock::default()).collect() }
+    fn stripe(&self, name: &str) -> &RwLock<Channels> {
+        &self.stripes[self.hasher.hash_one(name) as usize % STRIPES]
     }
 
-    /// Shard `shard` has its first subscriber of `channel`.
-    pub fn add(&self, app: AppIndex, channel: &Arc<str>, shard: ShardIndex) {
-        // The map is whole after every statement that changes it, so a panic elsewhere does not spoil it.
-        let mut map = self.apps[app.0].write().unwrap_or_else(PoisonError::into_inner);
-        map.entry(Arc::clone(channel)).or_default().0 |= 1 << shard;
+    // A map is whole after every statement that changes it, so a panic elsewhere does not spoil it.
+    fn read(&self, name: &str) -> RwLockReadGuard<'_, Channels> {
+        self.stripe(name).read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shard `shard` has lost its last subscriber of `channel`.
-    pub fn remove(&self, app: AppIndex, channel: &str, shard: ShardIndex) {
-        let mut map = self.apps[app.0].write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shards) = map.get_mut(channel) {
-            shards.0 &= !(1 << shard);
-            if shards.0 == 0 {
-                map.remove(channel);
-                // What a flood of channels made room for is given back when it has passed.
-                if map.capacity() > 1024 && map.len() * 8 < map.capacity() {
-                    map.shrink_to_fit();
+    fn write(&self, name: &str) -> RwLockWriteGuard<'_, Channels> {
+        self.stripe(name).write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection of `shard` subscribes, as `member` on a presence channel. It must not be subscribed already.
+    ///
+    /// # Errors
+    /// [`Full`]: the user would be one member more than `members_max`; nothing has changed.
+    pub fn subscribe(
+        &self,
+        name: &Arc<str>,
+        shard: ShardIndex,
+        member: Option<&Member>,
+        members_max: usize,
+        mut tell: impl FnMut(Change<'_>),
+    ) -> Result<State, Full> {
+        let mut channels = self.write(name);
+        let channel = channels.entry(Arc::clone(name)).or_default();
+        let added = match member {
+            Some(member) => match channel.members.add(member, members_max) {
+                Ok(added) => added,
+                Err(full) => {
+                    if channel.subscriptions == 0 {
+                        channels.remove(name);
+                    }
+                    return Err(full);
                 }
-            }
+            },
+            None => false,
+        };
+        channel.shards.insert(shard);
+        channel.subscriptions += 1;
+        if channel.subscriptions == 1 {
+            tell(Change::Occupied);
+        }
+        if let Some(member) = member.filter(|_| added) {
+            channel.stamp.0 += 1;
+            tell(Change::MemberAdded { member, shards: channel.shards, stamp: channel.stamp });
+        }
+        tell(Change::Counted { subscriptions: channel.subscriptions, shards: channel.shards });
+        Ok(channel.state())
+    }
+
+    /// A connection of `shard` ends its subscription, which it must have; `last_here` when no other connection of
+    /// that shard is subscribed, `user_id` when it was a member.
+    pub fn unsubscribe(
+        &self,
+        name: &str,
+        shard: ShardIndex,
+        last_here: bool,
+        user_id: Option<&str>,
+        mut tell: impl FnMut(Change<'_>),
+    ) {
+        let mut channels = self.write(name);
+        let Some(channel) = channels.get_mut(name) else { return };
+        channel.subscriptions -= 1;
+        if last_here {
+            channel.shards.remove(shard);
+        }
+        if let Some(user_id) = user_id
+            && channel.members.remove(user_id)
+        {
+            channel.stamp.0 += 1;
+            tell(Change::MemberRemoved { user_id, shards: channel.shards, stamp: channel.stamp });
+        }
+        if channel.subscriptions > 0 {
+            tell(Change::Counted { subscriptions: channel.subscriptions, shards: channel.shards });
+            return;
+        }
+        tell(Change::Vacated);
+        channels.remove(name);
+        // What a flood of channels made room for is given back when it has passed.
+        if channels.capacity() > 1024 && channels.len() * 8 < channels.capacity() {
+            channels.shrink_to_fit();
         }
     }
 
-    /// Delivers a publication: encodes one frame per channel that anybody here listens to, and puts it into the
-    /// round of every shard with a subscriber.
-    pub fn deliver(&self, app: AppIndex, publication: &Publication<'_>, round: &mut Round) {
-        for &channel in &publication.channels {
-            let Some((name, shards)) = self.find(app, channel) else { continue };
-            let frame = frame::event(publication.event, channel, publication.data);
-            for shard in shards.iter() {
-                if let Some(deliveries) = round.shards.get_mut(shard) {
-                    deliveries.push(Delivery {
-                        app,
-                        channel: Arc::clone(&name),
-                        frame: frame.clone(),
-                        except: publication.except,
-                    });
-                }
-            }
+    /// The state of a channel for a subscriber who asks again.
+    pub fn state(&self, name: &str) -> State {
+        self.read(name).get(name).map(Channel::state).unwrap_or_default()
+    }
+
+    /// Where there are subscribers; `None` when there is nobody, else the name as it is shared.
+    pub fn shards(&self, name: &str) -> Option<(Arc<str>, ShardSet)> {
+        self.read(name).get_key_value(name).map(|(name, channel)| (Arc::clone(name), channel.shards))
+    }
+
+    /// Tells how many subscriptions there are, if there are any, while the channel is locked.
+    pub fn count(&self, name: &str, tell: impl FnOnce(usize, ShardSet)) {
+        if let Some(channel) = self.write(name).get(name) {
+            tell(channel.subscriptions, channel.shards);
         }
     }
 
-    fn find(&self, app: AppIndex, channel: &str) -> Option<(Arc<str>, ShardSet)> {
-        let map = self.apps[app.0].read().unwrap_or_else(PoisonError::into_inner);
-        map.get_key_value(channel).map(|(name, shards)| (Arc::clone(name), *shards))
+    /// One channel; `None` when nobody is subscribed.
+    pub fn occupancy(&self, name: &str) -> Option<Occupancy> {
+        self.read(name).get_key_value(name).map(|(name, channel)| channel.occupancy(name))
+    }
+
+    /// All channels whose name begins with `prefix`, in no order that means anything.
+    pub fn occupancies(&self, prefix: &str) -> Vec<Occupancy> {
+        let mut found = Vec::new();
+        for stripe in &self.stripes {
+            let channels = stripe.read().unwrap_or_else(PoisonError::into_inner);
+            let matching = channels.iter().filter(|(name, _)| name.starts_with(prefix));
+            found.extend(matching.map(|(name, channel)| channel.occupancy(name)));
+        }
+        found
+    }
+
+    /// The ids of a channel's members, in their order.
+    pub fn user_ids(&self, name: &str) -> Vec<Arc<str>> {
+        let channels = self.read(name);
+        let members = channels.get(name).map(|channel| channel.members.iter());
+        members.into_iter().flatten().map(|(user_id, _)| Arc::clone(user_id)).collect()
+    }
+}
+
+impl Channel {
+    fn state(&self) -> State {
+        let member = |(user_id, user_info): (&Arc<str>, Option<&Arc<str>>)| Member {
+            user_id: Arc::clone(user_id),
+            user_info: user_info.cloned(),
+        };
+        State { stamp: self.stamp, members: self.members.iter().map(member).collect() }
+    }
+
+    fn occupancy(&self, name: &Arc<str>) -> Occupancy {
+        Occupancy { name: Arc::clone(name), subscriptions: self.subscriptions, users: self.members.len() }
     }
 }
 
@@ -124,26 +246,93 @@ impl Directory {
 mod tests {
     use super::*;
 
+    fn member(user_id: &str) -> Member {
+        Member { user_id: user_id.into(), user_info: None }
+    }
+
+    /// What was told, in a few letters.
+    fn note(change: &Change<'_>) -> String {
+        let on = |shards: &ShardSet| shards.iter().map(|shard| shard.to_string()).collect::<String>();
+        match change {
+            Change::Occupied => "occupied".into(),
+            Change::Vacated => "vacated".into(),
+            Change::MemberAdded { member, shards, stamp } => {
+                format!("+{}@{} to {}", member.user_id, stamp.0, on(shards))
+            }
+            Change::MemberRemoved { user_id, shards, stamp } => {
+                format!("-{user_id}@{} to {}", stamp.0, on(shards))
+            }
+            Change::Counted { subscriptions, shards } => format!("{subscriptions} to {}", on(shards)),
+        }
+    }
+
+    struct Floor {
+        directory: Directory,
+        told: Vec<String>,
+    }
+
+    impl Floor {
+        fn new() -> Self {
+            Self { directory: Directory::default(), told: Vec::new() }
+        }
+
+        fn subscribe(&mut self, name: &str, shard: ShardIndex, user: Option<&str>) -> Result<State, Full> {
+            let member = user.map(member);
+            let tell = |change: Change<'_>| self.told.push(note(&change));
+            self.directory.subscribe(&name.into(), shard, member.as_ref(), 2, tell)
+        }
+
+        fn unsubscribe(&mut self, name: &str, shard: ShardIndex, last_here: bool, user: Option<&str>) {
+            let tell = |change: Change<'_>| self.told.push(note(&change));
+            self.directory.unsubscribe(name, shard, last_here, user, tell);
+        }
+
+        fn told(&mut self) -> Vec<String> {
+            std::mem::take(&mut self.told)
+        }
+    }
+
     #[test]
-    fn a_frame_is_encoded_once_for_all_shards_and_only_for_those_that_listen() {
-        let directory = Directory::new(2);
-        let name: Arc<str> = "news".into();
-        directory.add(AppIndex(0), &name, 0);
-        directory.add(AppIndex(0), &name, 63);
-        let publication =
-            Publication { channels: vec!["news", "quiet"], event: "e", data: "{}", except: None };
-        let mut round = Round::new(64);
-        directory.deliver(AppIndex(0), &publication, &mut round);
-        let counts: Vec<usize> = round.shards.iter().map(Vec::len).collect();
-        assert_eq!((counts[0], counts[63], counts.iter().sum::<usize>()), (1, 1, 2));
-        assert_eq!(round.shards[0][0].frame.as_ptr(), round.shards[63][0].frame.as_ptr());
+    fn a_channel_is_occupied_counted_and_vacated() {
+        let mut floor = Floor::new();
+        floor.subscribe("news", 0, None).unwrap();
+        floor.subscribe("news", 5, None).unwrap();
+        assert_eq!(floor.told(), ["occupied", "1 to 0", "2 to 05"]);
+        let occupancy = floor.directory.occupancy("news").unwrap();
+        assert_eq!((occupancy.subscriptions, occupancy.users), (2, 0));
+        assert_eq!(floor.directory.occupancies("ne").len(), 1);
+        assert_eq!(floor.directory.occupancies("x").len(), 0);
+        floor.unsubscribe("news", 0, true, None);
+        assert_eq!(floor.directory.shards("news").unwrap().1.iter().collect::<Vec<_>>(), [5]);
+        floor.unsubscribe("news", 5, true, None);
+        assert_eq!(floor.told(), ["1 to 5", "vacated"]);
+        assert_eq!(floor.directory.occupancy("news"), None);
+    }
 
-        let mut other = Round::new(64);
-        directory.deliver(AppIndex(1), &publication, &mut other);
-        assert!(other.shards.iter().all(Vec::is_empty), "another app's channel of the same name");
+    #[test]
+    fn s5_s6_a_member_comes_with_its_first_connection_and_goes_with_its_last() {
+        let mut floor = Floor::new();
+        let first = floor.subscribe("presence-a", 0, Some("1")).unwrap();
+        assert_eq!((first.stamp, first.members.len()), (Stamp(1), 1));
+        floor.subscribe("presence-a", 1, Some("1")).unwrap();
+        let third = floor.subscribe("presence-a", 1, Some("2")).unwrap();
+        assert_eq!((third.stamp, third.members.len()), (Stamp(2), 2));
+        assert_eq!(floor.told(), ["occupied", "+1@1 to 0", "1 to 0", "2 to 01", "+2@2 to 01", "3 to 01"]);
+        floor.unsubscribe("presence-a", 0, true, Some("1"));
+        floor.unsubscribe("presence-a", 1, false, Some("1"));
+        assert_eq!(floor.told(), ["2 to 1", "-1@3 to 1", "1 to 1"]);
+        assert_eq!(floor.directory.user_ids("presence-a"), ["2".into()]);
+    }
 
-        directory.remove(AppIndex(0), "news", 0);
-        directory.remove(AppIndex(0), "news", 63);
-        assert_eq!(directory.find(AppIndex(0), "news"), None);
+    #[test]
+    fn u2_a_full_channel_refuses_a_user_and_nothing_changes() {
+        let mut floor = Floor::new();
+        floor.subscribe("presence-a", 0, Some("1")).unwrap();
+        floor.subscribe("presence-a", 0, Some("2")).unwrap();
+        floor.told();
+        assert_eq!(floor.subscribe("presence-a", 3, Some("3")), Err(Full));
+        assert!(floor.told().is_empty());
+        let occupancy = floor.directory.occupancy("presence-a").unwrap();
+        assert_eq!((occupancy.subscriptions, occupancy.users), (2, 2));
     }
 }

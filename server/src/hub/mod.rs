@@ -1,17 +1,41 @@
-//! Who is subscribed to what on this node.
+//! Who is subscribed to what on this node, who is a member of what, and who is signed in.
 //!
-//! Two levels: [`directory`] knows, for the whole node, which *shards* have a subscriber of a channel;
-//! [`subscribers`] knows, within one shard and without a lock, which *connections* they are. The directory
-//! changes only when a shard gets its first or loses its last subscriber of a channel.
+//! Two levels: [`directory`] knows, for the whole node, which *shards* have a subscriber of a channel and who its
+//! members are; [`subscribers`] knows, within one shard and without a lock, which *connections* they are. Beside
+//! them, for the whole node: [`cache`] (the last events of cache channels) and [`users`] (who is signed in, and
+//! who watches whom). [`delivery`] is step 6 of a broadcast: the hub *delivers*.
 //!
 //! Leaves to others what a connection is ([`ConnectionKey`] is all that the hub knows of one) and how bytes reach
 //! it. May assume that channel names are legal.
 
+pub mod cache;
+pub mod delivery;
 pub mod directory;
+pub mod members;
+pub mod shards;
 pub mod subscribers;
+pub mod users;
 
-pub use directory::{Delivery, Directory, Round, ShardIndex};
+pub use delivery::{Delivery, Round, Unheard};
+pub use directory::{Change, Directory, Stamp};
+pub use members::{Full, Member};
+pub use shards::{ShardIndex, ShardSet};
 pub use subscribers::Subscribers;
+pub use users::{Turn, Users};
+
+use std::sync::Arc;
+
+use crate::apps::App;
+
+/// Tells others what has changed. Called while what has changed is locked: it must not call back into the hub, nor
+/// wait for anything.
+pub trait Herald: std::fmt::Debug {
+    /// A channel of `app` has changed.
+    fn changed(&self, app: &App, channel: &Arc<str>, change: Change<'_>);
+
+    /// A user of `app` has come or gone.
+    fn turned(&self, app: &App, turn: Turn<'_>);
+}
 
 slotmap::new_key_type! {
     /// A connection within its shard. A key of a connection that is gone finds nothing.

@@ -11,10 +11,14 @@ use std::sync::Arc;
 use ahash::RandomState;
 use slotmap::{SecondaryMap, SlotMap};
 
-use super::ConnectionKey;
-use super::directory::{Directory, ShardIndex};
+use super::cache::Remembered;
+use super::delivery::Unheard;
+use super::directory::{Change, Stamp, State};
+use super::members::{Full, Member};
+use super::shards::ShardIndex;
+use super::{ConnectionKey, Herald};
+use crate::apps::{App, AppIndex};
 use crate::metrics::Metrics;
-use crate::node::AppIndex;
 use crate::pusher::ChannelName;
 
 slotmap::new_key_type! {
@@ -23,9 +27,11 @@ slotmap::new_key_type! {
 
 #[derive(Debug)]
 struct Channel {
-    app: AppIndex,
+    app: Arc<App>,
     name: Arc<str>,
     subscribers: Vec<Subscriber>,
+    /// As long as `subscribers` on a presence or cache channel, empty on others.
+    details: Vec<Detail>,
 }
 
 /// A connection in a channel's list; `place` is where the channel stands in the connection's list.
@@ -35,6 +41,17 @@ struct Subscriber {
     place: u32,
 }
 
+/// What else is known of a subscriber of a channel that has a state.
+#[derive(Debug, Default)]
+struct Detail {
+    /// The last change of the members that it was told with the list of them.
+    members: Stamp,
+    /// The last event that it was told when it subscribed.
+    event: Stamp,
+    /// Whose connection it is, on a presence channel.
+    user_id: Option<Arc<str>>,
+}
+
 /// A channel in a connection's list; `place` is where the connection stands in the channel's list.
 #[derive(Debug, Clone, Copy)]
 struct Membership {
@@ -42,11 +59,20 @@ struct Membership {
     place: u32,
 }
 
+/// What a subscriber is told about its channel.
+#[derive(Debug, Default)]
+pub struct Subscribed {
+    /// The members of a presence channel, by user id.
+    pub members: Vec<Member>,
+    /// On a cache channel, its last event or that there is none.
+    pub remembered: Option<Option<Remembered>>,
+}
+
 /// The subscriptions of one shard.
 #[derive(Debug)]
 pub struct Subscribers {
     shard: ShardIndex,
-    directory: Arc<Directory>,
+    herald: Arc<dyn Herald>,
     metrics: Arc<Metrics>,
     channels: SlotMap<ChannelKey, Channel>,
     keys_by_name: Vec<HashMap<Arc<str>, ChannelKey, RandomState>>,
@@ -54,36 +80,59 @@ pub struct Subscribers {
 }
 
 impl Subscribers {
-    /// None yet, of shard `shard`; `directory` hears of first and last ones.
-    pub fn new(shard: ShardIndex, apps: usize, directory: Arc<Directory>, metrics: Arc<Metrics>) -> Self {
+    /// None yet, of shard `shard`; `herald` tells others of what changes.
+    pub fn new(shard: ShardIndex, herald: Arc<dyn Herald>, metrics: Arc<Metrics>) -> Self {
         Self {
             shard,
-            directory,
+            herald,
             metrics,
             channels: SlotMap::with_key(),
-            keys_by_name: (0..apps).map(|_| HashMap::default()).collect(),
+            keys_by_name: Vec::new(),
             memberships: SecondaryMap::new(),
         }
     }
 
-    /// Makes a connection a subscriber. Being one already changes nothing.
-    pub fn subscribe(&mut self, connection: ConnectionKey, app: AppIndex, name: &ChannelName) {
-        let channel = match self.keys_by_name[app.0].get(name.as_str()) {
-            Some(&channel) if self.place_of(connection, channel).is_some() => return,
-            Some(&channel) => channel,
-            None => self.occupy(app, name),
+    /// Makes a connection a subscriber, as `member` on a presence channel. Being one already changes nothing, and
+    /// is told the same.
+    ///
+    /// # Errors
+    /// [`Full`]: the channel has `members_max` members already; nothing has changed.
+    pub fn subscribe(
+        &mut self,
+        connection: ConnectionKey,
+        app: &Arc<App>,
+        name: &ChannelName,
+        member: Option<&Member>,
+        members_max: usize,
+    ) -> Result<Subscribed, Full> {
+        let held = self.key(app.index, name.as_str());
+        let held = held.and_then(|channel| Some((channel, self.place_of(connection, channel)?)));
+        let state = match held {
+            Some(_) => app.directory.state(name.as_str()),
+            None => {
+                let shared = name.shared();
+                let tell = |change: Change<'_>| self.herald.changed(app, &shared, change);
+                app.directory.subscribe(&shared, self.shard, member, members_max, tell)?
+            }
         };
-        let Some(memberships) = self.memberships.entry(connection) else { return };
-        let memberships = memberships.or_default();
-        let subscribers = &mut self.channels[channel].subscribers;
-        let (in_list, in_channel) = (memberships.len() as u32, subscribers.len() as u32);
-        memberships.push(Membership { channel, place: in_channel });
-        subscribers.push(Subscriber { connection, place: in_list });
+        // Recalled after the directory knows of the subscription: an event in between comes by itself.
+        let recalled = name.traits().cache.then(|| app.cache.recall(name.as_str()));
+        let event = recalled.as_ref().map(|(stamp, _)| *stamp).unwrap_or_default();
+        let told = Detail { members: state.stamp, event, user_id: None };
+        match held {
+            Some((channel, at)) => self.tell_again(connection, channel, at, told),
+            None => {
+                let user_id = member.map(|member| Arc::clone(&member.user_id));
+                self.begin(connection, app, name, Detail { user_id, ..told });
+            }
+        }
+        let State { members, .. } = state;
+        Ok(Subscribed { members, remembered: recalled.map(|(_, remembered)| remembered) })
     }
 
     /// Ends one subscription. Not having it changes nothing.
     pub fn unsubscribe(&mut self, connection: ConnectionKey, app: AppIndex, name: &str) {
-        let Some(&channel) = self.keys_by_name[app.0].get(name) else { return };
+        let Some(channel) = self.key(app, name) else { return };
         if let Some(at) = self.place_of(connection, channel) {
             self.end(connection, at);
         }
@@ -97,21 +146,78 @@ impl Subscribers {
         self.memberships.remove(connection);
     }
 
-    /// The subscribers of a channel, in no order that means anything.
-    pub fn of(&self, app: AppIndex, name: &str) -> impl ExactSizeIterator<Item = ConnectionKey> {
-        let channel = self.keys_by_name[app.0].get(name).and_then(|&channel| self.channels.get(channel));
-        channel.map_or(&[][..], |channel| &channel.subscribers).iter().map(|entry| entry.connection)
+    /// The subscribers of a channel that something is new to, in no order that means anything.
+    pub fn of(&self, app: AppIndex, name: &str, unheard: Unheard) -> impl Iterator<Item = ConnectionKey> {
+        let channel = self.key(app, name).and_then(|channel| self.channels.get(channel));
+        let (subscribers, details) =
+            channel.map_or((&[][..], &[][..]), |channel| (&channel.subscribers[..], &channel.details[..]));
+        let is_new = move |at: usize| match (unheard, details.get(at)) {
+            (Unheard::ByAll, _) | (_, None) => true,
+            (Unheard::AsMembership(stamp), Some(detail)) => detail.members < stamp,
+            (Unheard::AsLastEvent(stamp), Some(detail)) => detail.event < stamp,
+        };
+        let new = subscribers.iter().enumerate().filter(move |(at, _)| is_new(*at));
+        new.map(|(_, entry)| entry.connection)
+    }
+
+    /// Whose connection this is on a presence channel that it is subscribed to.
+    pub fn user_id(&self, connection: ConnectionKey, app: AppIndex, name: &str) -> Option<Arc<str>> {
+        let channel = self.key(app, name)?;
+        let place = self.memberships.get(connection)?[self.place_of(connection, channel)?].place;
+        self.channels.get(channel)?.details.get(place as usize)?.user_id.clone()
+    }
+
+    /// Every connection that is a member of some presence channel as `user_id`; several times if of several.
+    pub fn members(&self, app: AppIndex, user_id: &str) -> Vec<ConnectionKey> {
+        let of_app = self.channels.values().filter(|channel| channel.app.index == app);
+        let entries = of_app.flat_map(|channel| channel.subscribers.iter().zip(&channel.details));
+        let found = entries.filter(|(_, detail)| detail.user_id.as_deref() == Some(user_id));
+        found.map(|(entry, _)| entry.connection).collect()
+    }
+
+    fn key(&self, app: AppIndex, name: &str) -> Option<ChannelKey> {
+        self.keys_by_name.get(app.0)?.get(name).copied()
     }
 
     fn place_of(&self, connection: ConnectionKey, channel: ChannelKey) -> Option<usize> {
         self.memberships.get(connection)?.iter().position(|membership| membership.channel == channel)
     }
 
-    fn occupy(&mut self, app: AppIndex, name: &ChannelName) -> ChannelKey {
+    /// Lists a connection and its channel with each other.
+    fn begin(&mut self, connection: ConnectionKey, app: &Arc<App>, name: &ChannelName, detail: Detail) {
+        let channel = self.key(app.index, name.as_str()).unwrap_or_else(|| self.open(app, name));
+        let Some(memberships) = self.memberships.entry(connection) else { return };
+        let memberships = memberships.or_default();
+        let channel_entry = &mut self.channels[channel];
+        let (in_list, in_channel) = (memberships.len() as u32, channel_entry.subscribers.len() as u32);
+        memberships.push(Membership { channel, place: in_channel });
+        channel_entry.subscribers.push(Subscriber { connection, place: in_list });
+        if name.traits().has_state() {
+            channel_entry.details.push(detail);
+        }
+    }
+
+    /// A subscriber is told the state once more: what that holds is not new to it.
+    fn tell_again(&mut self, connection: ConnectionKey, channel: ChannelKey, at: usize, told: Detail) {
+        let place = self.memberships[connection][at].place as usize;
+        if let Some(detail) = self.channels[channel].details.get_mut(place) {
+            (detail.members, detail.event) = (told.members, told.event);
+        }
+    }
+
+    fn open(&mut self, app: &Arc<App>, name: &ChannelName) -> ChannelKey {
         let name = name.shared();
-        let channel = self.channels.insert(Channel { app, name: Arc::clone(&name), subscribers: Vec::new() });
-        self.directory.add(app, &name, self.shard);
-        self.keys_by_name[app.0].insert(name, channel);
+        let channel = Channel {
+            app: Arc::clone(app),
+            name: Arc::clone(&name),
+            subscribers: Vec::new(),
+            details: Vec::new(),
+        };
+        let channel = self.channels.insert(channel);
+        if self.keys_by_name.len() <= app.index.0 {
+            self.keys_by_name.resize_with(app.index.0 + 1, HashMap::default);
+        }
+        self.keys_by_name[app.index.0].insert(name, channel);
         self.metrics.channels.increment();
         channel
     }
@@ -119,26 +225,37 @@ impl Subscribers {
     /// Ends the subscription at `at` of the connection's list.
     fn end(&mut self, connection: ConnectionKey, at: usize) {
         let Some(list) = self.memberships.get_mut(connection) else { return };
-        let Membership { channel, place } = list.swap_remove(at);
+        let Membership { channel: key, place } = list.swap_remove(at);
+        let place = place as usize;
         if let Some(&moved) = list.get(at) {
+            // The connection may be in the list of this very channel only once, so it is another channel's.
             self.channels[moved.channel].subscribers[moved.place as usize].place = at as u32;
         }
-        let subscribers = &mut self.channels[channel].subscribers;
-        subscribers.swap_remove(place as usize);
-        if let Some(&moved) = subscribers.get(place as usize) {
-            self.memberships[moved.connection][moved.place as usize].place = place;
+        let channel = &mut self.channels[key];
+        channel.subscribers.swap_remove(place);
+        let detail = (place < channel.details.len()).then(|| channel.details.swap_remove(place));
+        if let Some(&moved) = channel.subscribers.get(place) {
+            self.memberships[moved.connection][moved.place as usize].place = place as u32;
         }
-        if subscribers.is_empty() {
-            self.vacate(channel);
-        } else if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
+        let Channel { app, name, subscribers, details } = channel;
+        if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
             subscribers.shrink_to(subscribers.len() * 2);
+            details.shrink_to(subscribers.len() * 2);
+        }
+        let last_here = subscribers.is_empty();
+        let user_id = detail.and_then(|detail| detail.user_id);
+        let tell = |change: Change<'_>| self.herald.changed(app, name, change);
+        app.directory.unsubscribe(name, self.shard, last_here, user_id.as_deref(), tell);
+        if last_here {
+            self.close(key);
         }
     }
 
-    fn vacate(&mut self, channel: ChannelKey) {
+    fn close(&mut self, channel: ChannelKey) {
         if let Some(Channel { app, name, .. }) = self.channels.remove(channel) {
-            self.keys_by_name[app.0].remove(&name);
-            self.directory.remove(app, &name, self.shard);
+            if let Some(keys) = self.keys_by_name.get_mut(app.index.0) {
+                keys.remove(&name);
+            }
             self.metrics.channels.decrement();
         }
     }
@@ -147,38 +264,96 @@ impl Subscribers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apps::Apps;
+    use crate::config::Configuration;
+    use crate::hub::Turn;
+    use crate::pusher::ChannelName;
     use std::collections::{BTreeSet, HashSet};
 
-    const APP: AppIndex = AppIndex(0);
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl Herald for Deaf {
+        fn changed(&self, _: &App, _: &Arc<str>, _: Change<'_>) {}
+        fn turned(&self, _: &App, _: Turn<'_>) {}
+    }
 
     fn subscribers() -> Subscribers {
-        Subscribers::new(0, 2, Arc::new(Directory::new(2)), Arc::default())
+        Subscribers::new(0, Arc::new(Deaf), Arc::default())
+    }
+
+    /// Two apps.
+    fn apps() -> [Arc<App>; 2] {
+        let text = r#"{"listen":"127.0.0.1:0","socket":"/s","apps":[{"id":"1","key":"a","secret":"x"},{"id":"2","key":"b","secret":"y"}]}"#;
+        let apps = Apps::new(Configuration::parse(text, 1).unwrap().apps);
+        ["1", "2"].map(|id| apps.by_id(id).unwrap())
     }
 
     fn name(name: &str) -> ChannelName {
         ChannelName::parse(name, 200).unwrap()
     }
 
+    fn of(hub: &Subscribers, app: &App, name: &str) -> Vec<ConnectionKey> {
+        hub.of(app.index, name, Unheard::ByAll).collect()
+    }
+
     #[test]
-    fn subscribing_is_idempotent_and_apps_are_apart() {
+    fn n5_subscribing_is_idempotent_and_apps_are_apart() {
         let (mut hub, mut keys) = (subscribers(), SlotMap::<ConnectionKey, ()>::with_key());
-        let one = keys.insert(());
-        hub.subscribe(one, APP, &name("a"));
-        hub.subscribe(one, APP, &name("a"));
-        assert_eq!(hub.of(APP, "a").collect::<Vec<_>>(), [one]);
-        assert_eq!(hub.of(AppIndex(1), "a").len(), 0);
-        hub.unsubscribe(one, AppIndex(1), "a");
-        hub.unsubscribe(one, APP, "b");
-        assert_eq!(hub.of(APP, "a").len(), 1);
-        hub.unsubscribe(one, APP, "a");
-        assert_eq!(hub.of(APP, "a").len(), 0);
-        assert_eq!(hub.metrics.channels.value(), 0);
+        let ([app, other], one) = (apps(), keys.insert(()));
+        hub.subscribe(one, &app, &name("a"), None, 0).unwrap();
+        hub.subscribe(one, &app, &name("a"), None, 0).unwrap();
+        assert_eq!(of(&hub, &app, "a"), [one]);
+        assert!(of(&hub, &other, "a").is_empty());
+        hub.unsubscribe(one, other.index, "a");
+        hub.unsubscribe(one, app.index, "b");
+        assert_eq!(of(&hub, &app, "a").len(), 1);
+        hub.unsubscribe(one, app.index, "a");
+        assert!(of(&hub, &app, "a").is_empty());
+        assert_eq!((hub.metrics.channels.value(), app.directory.occupancies("").len()), (0, 0));
+    }
+
+    #[test]
+    fn s15_what_a_subscriber_was_told_with_the_state_is_not_new_to_it() {
+        let (mut hub, mut keys) = (subscribers(), SlotMap::<ConnectionKey, ()>::with_key());
+        let ([app, _], early, late) = (apps(), keys.insert(()), keys.insert(()));
+        let member = |id: &str| Member { user_id: id.into(), user_info: None };
+        let channel = name("presence-cache-a");
+        hub.subscribe(early, &app, &channel, Some(&member("1")), 9).unwrap();
+        let event = app.cache.remember(channel.as_str(), "e", "{}");
+        let told = hub.subscribe(late, &app, &channel, Some(&member("2")), 9).unwrap();
+        assert_eq!(
+            (told.members.len(), told.remembered.flatten().map(|last| last.event)),
+            (2, Some("e".into()))
+        );
+        let new = |hub: &Subscribers, unheard| {
+            hub.of(app.index, channel.as_str(), unheard).collect::<Vec<ConnectionKey>>()
+        };
+        assert_eq!(new(&hub, Unheard::AsLastEvent(event)), [early]);
+        assert_eq!(new(&hub, Unheard::AsMembership(Stamp(2))), [early]);
+        assert_eq!(new(&hub, Unheard::AsMembership(Stamp(3))), [early, late]);
+        hub.subscribe(early, &app, &channel, Some(&member("1")), 9).unwrap();
+        assert_eq!(new(&hub, Unheard::AsLastEvent(event)), [], "told again, so not new any more");
+    }
+
+    #[test]
+    fn h9_members_are_found_by_their_user() {
+        let (mut hub, mut keys) = (subscribers(), SlotMap::<ConnectionKey, ()>::with_key());
+        let ([app, other], one, two) = (apps(), keys.insert(()), keys.insert(()));
+        let member = Member { user_id: "7".into(), user_info: None };
+        hub.subscribe(one, &app, &name("presence-a"), Some(&member), 9).unwrap();
+        hub.subscribe(two, &app, &name("news"), None, 9).unwrap();
+        assert_eq!(hub.members(app.index, "7"), [one]);
+        assert!(hub.members(other.index, "7").is_empty());
+        assert_eq!(hub.user_id(one, app.index, "presence-a").as_deref(), Some("7"));
+        assert_eq!(hub.user_id(two, app.index, "presence-a"), None);
     }
 
     /// Any order of subscribing, unsubscribing and leaving gives what a set of pairs gives.
     #[test]
     fn it_agrees_with_a_set_of_pairs_whatever_happens() {
         let (mut hub, mut keys) = (subscribers(), SlotMap::<ConnectionKey, ()>::with_key());
+        let [app, _] = apps();
         let mut connections: Vec<ConnectionKey> = (0..8).map(|_| keys.insert(())).collect();
         let mut model: HashSet<(ConnectionKey, String)> = HashSet::new();
         // A fixed linear congruential sequence: every run does the same.
@@ -189,14 +364,14 @@ mod tests {
         };
         for _ in 0..20_000 {
             let at = draw(connections.len());
-            let (connection, channel) = (connections[at], format!("c{}", draw(12)));
+            let (connection, channel) = (connections[at], format!("cache-{}", draw(12)));
             match draw(16) {
                 0..=7 => {
-                    hub.subscribe(connection, APP, &name(&channel));
+                    hub.subscribe(connection, &app, &name(&channel), None, 0).unwrap();
                     model.insert((connection, channel));
                 }
                 8..=14 => {
-                    hub.unsubscribe(connection, APP, &channel);
+                    hub.unsubscribe(connection, app.index, &channel);
                     model.remove(&(connection, channel));
                 }
                 _ => {
@@ -206,11 +381,14 @@ mod tests {
                     connections[at] = keys.insert(());
                 }
             }
-            let channel = format!("c{}", draw(12));
-            let listed: BTreeSet<ConnectionKey> = hub.of(APP, &channel).collect();
+            let channel = format!("cache-{}", draw(12));
+            let listed = of(&hub, &app, &channel);
+            let set: BTreeSet<ConnectionKey> = listed.iter().copied().collect();
             let expected = model.iter().filter(|(_, of)| *of == channel).map(|(connection, _)| *connection);
-            assert_eq!(listed, expected.collect());
-            assert_eq!(hub.of(APP, &channel).len(), listed.len(), "nobody is listed twice");
+            assert_eq!(set, expected.collect());
+            assert_eq!(set.len(), listed.len(), "nobody is listed twice");
+            let subscriptions = app.directory.occupancy(&channel).map_or(0, |channel| channel.subscriptions);
+            assert_eq!(subscriptions, listed.len());
         }
         connections.into_iter().for_each(|connection| hub.leave(connection));
         assert!(hub.channels.is_empty() && hub.keys_by_name[0].is_empty());

@@ -17,9 +17,10 @@ use tokio::net::UnixStream;
 
 use super::edge::Edge;
 use super::{Refusal, send};
+use crate::apps::{App, Standing};
 use crate::entropy;
 use crate::limits::Limits;
-use crate::node::{AppIndex, Node};
+use crate::node::Node;
 use crate::shard::Shard;
 
 /// What the server calls itself.
@@ -28,7 +29,9 @@ const SERVER: &str = concat!("fanfare-", env!("CARGO_PKG_VERSION"));
 /// A peer that may publish.
 #[derive(Debug)]
 pub(super) struct Granted {
-    pub(super) app: AppIndex,
+    pub(super) app: Arc<App>,
+    /// What the peer was told that it may publish: what it accepts by them is taken, whatever is configured later.
+    pub(super) limits: Limits,
     pub(super) client: String,
     pub(super) means: Means,
     /// What the peer sent right behind its last message.
@@ -87,13 +90,14 @@ pub(super) async fn perform(shard: &Shard, stream: &UnixStream) -> Result<Grante
             _ => None,
         })
         .await?;
-    let app = std::str::from_utf8(&key).ok().and_then(|key| node.app_by_key(key));
-    let proved = app.filter(|&app| attach::verify(node.app(app).secret.as_bytes(), &nonce, &key, &proof));
+    let app = std::str::from_utf8(&key).ok().and_then(|key| node.apps.by_key(key));
+    let proved = app.filter(|app| attach::verify(app.settings().app.secret.as_bytes(), &nonce, &key, &proof));
     let Some(app) = proved else {
         let message = "expected the key and secret of a configured app, but one of them is another; \
                        compare PHP's configuration with the server's";
         return Err(Some(Refusal::new(RefusalCode::Credentials, message)));
     };
+    withdrawn(&app)?;
     let Inbox { bytes: leftover, descriptors, .. } = inbox;
     let means = match transport {
         Transport::Ring => open_ring(descriptors)?,
@@ -110,8 +114,22 @@ pub(super) async fn perform(shard: &Shard, stream: &UnixStream) -> Result<Grante
         return Err(Some(Refusal::new(RefusalCode::Capacity, message)));
     }
     let counted = CountedAttachment(Arc::clone(node));
-    tell(stream, &Message::Attached { limits: announced(&node.limits), server: SERVER }).await?;
-    Ok(Granted { app, client, means, leftover, counted })
+    let limits = app.settings().limits().clone();
+    tell(stream, &Message::Attached { limits: announced(&limits), server: SERVER }).await?;
+    Ok(Granted { app, limits, client, means, leftover, counted })
+}
+
+/// Whether an app is served no longer.
+///
+/// # Errors
+/// The refusal that says so.
+pub(super) fn withdrawn(app: &App) -> Result<(), Refusal> {
+    let what = match app.settings().standing {
+        Standing::Served => return Ok(()),
+        Standing::Disabled => "the app is switched off; set its `enabled` to true",
+        Standing::Removed => "the server's configuration no longer has this app; add it again",
+    };
+    Err(Refusal::new(RefusalCode::Credentials, what))
 }
 
 /// What PHP is told, so that it refuses what this server would have to drop. All three are within their bounds.

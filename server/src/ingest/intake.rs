@@ -21,15 +21,15 @@ pub(super) fn take(attachment: &Attachment, bytes: &[u8], round: &mut Round) -> 
     let node = &attachment.shard.node;
     let record =
         record::decode(bytes).map_err(|error| Refusal::new(RefusalCode::Protocol, error.to_string()))?;
-    match Publication::from_record(&record, &node.limits) {
+    match Publication::from_record(&record, &attachment.limits) {
         Ok(publication) => {
             node.metrics.publications_total.increment();
-            node.publish(attachment.app, &publication, round);
+            node.publish(&attachment.app, &publication, round);
         }
         Err(error) => {
             node.metrics.publications_rejected_total.increment();
             if let Some(left_out) = node.rejections.permit(Instant::now()) {
-                let app = &node.app(attachment.app).id;
+                let app = &attachment.app.settings().app.id;
                 let event = String::from_utf8_lossy(record.event);
                 warn!(app, %event, %error, left_out, "a publication is dropped");
             }

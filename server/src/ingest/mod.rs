@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare_wire::attach::{MAGIC, Message, RefusalCode, Transport};
@@ -27,9 +28,10 @@ use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, warn};
 
+use crate::apps::App;
 use crate::http;
+use crate::limits::Limits;
 use crate::logs::Sparingly;
-use crate::node::AppIndex;
 use crate::shard::Shard;
 use edge::Edge;
 use handshake::CountedAttachment;
@@ -64,7 +66,9 @@ enum End {
 #[derive(Debug)]
 struct Attachment {
     shard: Rc<Shard>,
-    app: AppIndex,
+    app: Arc<App>,
+    /// What the process was told that it may publish.
+    limits: Limits,
     stream: UnixStream,
     /// Readable when the process has ended; see [`peer::pidfd`] for why end-of-file does not suffice.
     process: Option<Edge>,
@@ -83,6 +87,19 @@ impl Drop for Attachment {
 }
 
 impl Attachment {
+    /// Resolves when the app is served no longer, with why.
+    async fn app_withdrawn(&self) -> Refusal {
+        let mut configured = self.shard.node.configured();
+        loop {
+            if let Err(refusal) = handshake::withdrawn(&self.app) {
+                return refusal;
+            }
+            if configured.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Resolves, once, when the process has ended; never when that cannot be seen.
     async fn process_ended(&self) {
         match &self.process {
@@ -166,7 +183,7 @@ async fn peek(stream: &UnixStream) -> Option<u8> {
 /// Takes in what an attached process publishes, until it or the server leaves.
 async fn attend(shard: Rc<Shard>, stream: UnixStream, peer: PeerCredentials, granted: handshake::Granted) {
     let _counted = shard.peers.count();
-    let handshake::Granted { app, client, means, leftover, counted } = granted;
+    let handshake::Granted { app, limits, client, means, leftover, counted } = granted;
     let transport = match means {
         handshake::Means::Ring { .. } => Transport::Ring,
         handshake::Means::Socket => Transport::Socket,
@@ -179,9 +196,9 @@ async fn attend(shard: Rc<Shard>, stream: UnixStream, peer: PeerCredentials, gra
     }
     let process = peer::pidfd(peer.pid).and_then(|fd| Edge::register(fd).ok());
     let attachment =
-        Attachment { shard: Rc::clone(&shard), app, stream, process, transport, _counted: counted };
+        Attachment { shard: Rc::clone(&shard), app, limits, stream, process, transport, _counted: counted };
     let PeerCredentials { pid, uid } = peer;
-    debug!(pid, uid, app = shard.node.app(app).id, client, ?transport, "a PHP process is attached");
+    debug!(pid, uid, app = attachment.app.settings().app.id, client, ?transport, "a PHP process is attached");
     let end = match means {
         handshake::Means::Ring { consumer, doorbell } => {
             ring::drain(&attachment, *consumer, &doorbell, leftover).await

@@ -108,6 +108,7 @@ async fn sleep(attachment: &Attachment, doorbell: &Edge, said: &mut Vec<u8>) -> 
         rung = doorbell.next() => rung.err().map(|_| End::ServerLeaves),
         end = farewell(attachment, said) => Some(end),
         () = attachment.process_ended() => Some(End::Left),
+        refusal = attachment.app_withdrawn() => Some(End::Broken(refusal)),
         () = attachment.shard.reached(Phase::Draining) => Some(End::ServerLeaves),
     }
 }

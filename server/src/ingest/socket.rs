@@ -72,6 +72,7 @@ pub(super) async fn receive(attachment: &Attachment, mut input: Vec<u8>) -> End 
             Err(_) => tokio::select! {
                 _ = attachment.stream.readable() => {}
                 () = attachment.process_ended() => process_ended = true,
+                refusal = attachment.app_withdrawn() => return End::Broken(refusal),
                 () = attachment.shard.reached(Phase::Draining) => {}
             },
         }

@@ -5,6 +5,7 @@
 //! browser shows a script nothing of a refused HTTP upgrade. Leaves to others how a key finds its app.
 
 use super::{Code, events};
+use crate::apps::{Settings, Standing};
 
 /// The oldest protocol version that is served; 1 to 3 differ in their close behaviour.
 pub const PROTOCOL_MIN: u32 = 4;
@@ -60,6 +61,26 @@ pub fn admit<App>(
             "no app has this key; compare the key that the client uses with the server's configuration",
         )
     })
+}
+
+/// Judges whether an app takes clients now, and those of this `Origin` header.
+///
+/// # Errors
+/// [`Refusal`]: the app is switched off, or the origin is not among those that may connect.
+pub fn judge_app(settings: &Settings, origin: Option<&[u8]>) -> Result<(), Refusal> {
+    if settings.standing != Standing::Served {
+        let message = "this app is switched off; set its `enabled` to true in the server's configuration";
+        return Err(Refusal::new(Code::AppDisabled, message));
+    }
+    let app = &settings.app;
+    if app.allowed_origins.allows(origin, app.missing_origin) {
+        return Ok(());
+    }
+    let message = match origin {
+        Some(_) => "pages of this origin may not connect; add the origin to the app's allowed_origins",
+        None => "expected an Origin header, but found none; set the app's missing_origin to allow",
+    };
+    Err(Refusal::new(Code::Unauthorised, message))
 }
 
 /// Unknown parameters are ignored; a missing version is taken as the current one, as every Pusher server does.

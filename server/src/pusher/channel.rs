@@ -54,6 +54,16 @@ impl Traits {
         Self { kind, cache }
     }
 
+    /// Whether a subscriber is told a state: members, or the last event.
+    pub fn has_state(self) -> bool {
+        self.cache || self.kind == Kind::Presence
+    }
+
+    /// Whether clients may publish here.
+    pub fn takes_client_events(self) -> bool {
+        matches!(self.kind, Kind::Private | Kind::Presence)
+    }
+
     /// Whether a subscription must carry the app's signature.
     pub fn needs_signature(self) -> bool {
         matches!(self.kind, Kind::Private | Kind::Encrypted | Kind::Presence)
@@ -80,6 +90,16 @@ pub enum NameError {
         /// The first such character.
         found: char,
     },
+}
+
+/// What a subscriber of the channel with this legal name needs.
+pub fn kind(name: &str) -> Kind {
+    Traits::of(name).kind
+}
+
+/// Whether a channel with this legal name remembers its last event.
+pub fn is_cache(name: &str) -> bool {
+    Traits::of(name).cache
 }
 
 /// Judges a name without keeping it: what a publication needs.
@@ -125,6 +145,11 @@ impl ChannelName {
     /// Kind and attributes; read off the prefix, so that a subscription costs no more than its name.
     pub fn traits(&self) -> Traits {
         Traits::of(&self.0)
+    }
+
+    /// The user of `#server-to-user-<id>`; `None` on other channels.
+    pub fn user_id(&self) -> Option<&str> {
+        self.0.strip_prefix(USER_PREFIX)
     }
 
     /// The shared text, for maps that outlive the subscription.

@@ -3,12 +3,19 @@
 //! Owns the JSON of Pusher's events. `data` is a JSON-encoded **string** where Pusher sends a string, and an
 //! object in `pusher:error` and `pusher:subscription_error`. Leaves to others the WebSocket frame around it.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{ChannelName, Code, SocketId};
+use crate::hub::Member;
+use crate::hub::users::Attendance;
 
 /// The answer to `pusher:ping`.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":"{}"}"#;
+
+/// Asks a client that has said nothing for a while whether it is there.
+pub const PING: &str = r#"{"event":"pusher:ping","data":"{}"}"#;
 
 /// The first text on a connection that is let in.
 pub fn connection_established(socket_id: SocketId, activity_timeout_s: u64) -> String {
@@ -31,6 +38,104 @@ pub fn subscription_succeeded(channel: &ChannelName) -> String {
     )
 }
 
+/// A subscription to a channel with `members` holds; the joiner is one of them.
+pub fn presence_succeeded(channel: &ChannelName, members: &[Member]) -> String {
+    let mut data = Vec::from(format!(r#"{{"presence":{{"count":{},"ids":["#, members.len()));
+    put_list(&mut data, members, |out, member| put_string(out, &member.user_id));
+    data.extend_from_slice(br#"],"hash":{"#);
+    put_list(&mut data, members, |out, member| {
+        put_string(out, &member.user_id);
+        out.push(b':');
+        put_info(out, member);
+    });
+    data.extend_from_slice(b"}}}");
+    internal("subscription_succeeded", channel.as_str(), &data)
+}
+
+/// To the others: a user has become a member.
+pub fn member_added(channel: &str, member: &Member) -> String {
+    let mut data = br#"{"user_id":"#.to_vec();
+    put_string(&mut data, &member.user_id);
+    data.extend_from_slice(br#","user_info":"#);
+    put_info(&mut data, member);
+    data.push(b'}');
+    internal("member_added", channel, &data)
+}
+
+/// To the others: a user is a member no longer.
+pub fn member_removed(channel: &str, user_id: &str) -> String {
+    let mut data = br#"{"user_id":"#.to_vec();
+    put_string(&mut data, user_id);
+    data.push(b'}');
+    internal("member_removed", channel, &data)
+}
+
+/// How many connections are subscribed to a channel.
+pub fn subscription_count(channel: &str, subscriptions: usize) -> String {
+    let data = format!(r#"{{"subscription_count":{subscriptions}}}"#);
+    internal("subscription_count", channel, data.as_bytes())
+}
+
+/// A cache channel has nothing to tell.
+pub fn cache_miss(channel: &ChannelName) -> String {
+    format!(r#"{{"event":"pusher:cache_miss","channel":"{}","data":"{{}}"}}"#, channel.as_str())
+}
+
+/// A user is signed in; `user_data` as clients are to see it, with an id that is a string.
+pub fn signin_success(user_data: &str) -> String {
+    let mut out = br#"{"event":"pusher:signin_success","data":{"user_data":"#.to_vec();
+    put_string(&mut out, user_data);
+    out.extend_from_slice(b"}}");
+    text(out)
+}
+
+/// Who of a watchlist is online or offline; the one event whose `data` is an object and which has no channel.
+pub fn watchlist_events(attendance: &Attendance) -> String {
+    let mut out = br#"{"event":"pusher_internal:watchlist_events","data":{"events":["#.to_vec();
+    let lists = [("online", &attendance.online), ("offline", &attendance.offline)];
+    let lists: Vec<_> = lists.into_iter().filter(|(_, user_ids)| !user_ids.is_empty()).collect();
+    put_list(&mut out, &lists, |out, (name, user_ids)| put_turn(out, name, user_ids));
+    out.extend_from_slice(b"]}}");
+    text(out)
+}
+
+fn put_turn(out: &mut Vec<u8>, name: &str, user_ids: &[Arc<str>]) {
+    out.extend_from_slice(format!(r#"{{"name":"{name}","user_ids":["#).as_bytes());
+    put_list(out, user_ids, |out, user_id| put_string(out, user_id));
+    out.extend_from_slice(b"]}");
+}
+
+/// An event of the protocol itself: `data` is JSON that goes out as a string.
+fn internal(event: &str, channel: &str, data: &[u8]) -> String {
+    let mut out = Vec::with_capacity(64 + data.len() * 9 / 8);
+    out.extend_from_slice(br#"{"event":"pusher_internal:"#);
+    out.extend_from_slice(event.as_bytes());
+    out.extend_from_slice(br#"","channel":"#);
+    put_string(&mut out, channel);
+    out.extend_from_slice(br#","data":"#);
+    put_string(&mut out, &String::from_utf8_lossy(data));
+    out.push(b'}');
+    text(out)
+}
+
+/// Everything that is put together here is made of texts.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn put_list<T>(out: &mut Vec<u8>, items: &[T], mut put: impl FnMut(&mut Vec<u8>, &T)) {
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        put(out, item);
+    }
+}
+
+fn put_info(out: &mut Vec<u8>, member: &Member) {
+    out.extend_from_slice(member.user_info.as_deref().unwrap_or("null").as_bytes());
+}
+
 /// A subscription was refused: Echo's `.error()` hears this and nothing else. `kind` is what went wrong in one
 /// word (`AuthError`), `status` the HTTP status that says the same.
 pub fn subscription_error(channel: &str, kind: &str, message: &str, status: u16) -> String {
@@ -50,6 +155,29 @@ pub fn put_event(out: &mut Vec<u8>, event: &str, channel: &str, data: &str) {
     put_string(out, channel);
     out.extend_from_slice(br#","data":"#);
     put_string(out, data);
+    out.push(b'}');
+}
+
+/// Appends an event that a client sent: `json` goes out as it came in, and nothing else that the client sent.
+pub fn put_client_event(
+    out: &mut Vec<u8>,
+    event: &str,
+    channel: &str,
+    json: Option<&str>,
+    user_id: Option<&str>,
+) {
+    out.extend_from_slice(br#"{"event":"#);
+    put_string(out, event);
+    out.extend_from_slice(br#","channel":"#);
+    put_string(out, channel);
+    if let Some(json) = json {
+        out.extend_from_slice(br#","data":"#);
+        out.extend_from_slice(json.as_bytes());
+    }
+    if let Some(user_id) = user_id {
+        out.extend_from_slice(br#","user_id":"#);
+        put_string(out, user_id);
+    }
     out.push(b'}');
 }
 

@@ -1,7 +1,7 @@
 //! The Pusher Channels protocol, version 7, without I/O: messages in, effects out.
 //!
 //! Owns what the messages mean and the exact text that goes out: [`session`] (one client's conversation),
-//! [`admission`] (who is let in), [`origin`] (from which pages), [`channel`] (names and kinds), [`socket_id`],
+//! [`admission`] and [`origin`] (who is let in), [`signature`] and [`member`] (who a client is), [`origin`] (from which pages), [`channel`] (names and kinds), [`socket_id`],
 //! [`events`] (every text the server sends) and [`codes`] (what each close or error code means and what a client
 //! does on it).
 //!
@@ -13,12 +13,14 @@ pub mod admission;
 pub mod channel;
 pub mod codes;
 pub mod events;
+pub mod member;
 pub mod nesting;
 pub mod origin;
 pub mod session;
+pub mod signature;
 pub mod socket_id;
 
 pub use channel::ChannelName;
 pub use codes::Code;
-pub use session::{Effect, Session};
+pub use session::{ClientEvent, Effect, Session, Setting};
 pub use socket_id::SocketId;

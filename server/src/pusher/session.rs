@@ -1,20 +1,25 @@
 //! One client's conversation.
 //!
-//! Owns what each message of a client means and which channels this client holds. Leaves to others to carry out
-//! the [`Effect`]s, in their order: that order is what makes `subscription_succeeded` come before the first
-//! event of its channel.
+//! Owns what each message of a client means, which channels this client holds and who it is signed in as. Leaves
+//! to others to carry out the [`Effect`]s, in their order: that order is what makes `subscription_succeeded` come
+//! before the first event of its channel.
 //!
-//! A message that is not understood never ends a connection: it is answered by one `pusher:error` whose code is
-//! in the frame only. Signatures are not verified yet, so channels that need one are refused, which is the
-//! truth, rather than opened to anybody.
+//! A message that is not understood or not allowed never ends a connection: it is answered by one `pusher:error`
+//! whose code is in the frame only.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::channel::Kind;
-use super::{ChannelName, Code, SocketId, events, nesting};
+use super::member::{self, MemberError, SignedIn, UserData};
+use super::{ChannelName, Code, SocketId, events, nesting, signature};
+use crate::config::App;
+use crate::hub::Member;
 use crate::limits::Limits;
 
 /// What is to be done about a message.
@@ -22,12 +27,42 @@ use crate::limits::Limits;
 pub enum Effect {
     /// Send this text.
     Send(Cow<'static, str>),
-    /// Make the connection a subscriber; it may be one already.
-    Subscribe(ChannelName),
+    /// Make the connection a subscriber, tell it that it is one, and what the channel remembers. It may be one
+    /// already. When the channel is full, tell [`Session::channel_is_full`].
+    Subscribe {
+        /// The channel.
+        channel: ChannelName,
+        /// Who subscribes, on a presence channel.
+        member: Option<Member>,
+    },
     /// Make the connection a subscriber no longer.
     Unsubscribe(ChannelName),
+    /// The connection is signed in, and is told of its watchlist.
+    SignIn(Arc<SignedIn>),
+    /// Publish this to the others.
+    Publish(ClientEvent),
     /// Send a close frame and end the connection.
     Close(Code, &'static str),
+}
+
+/// An event that a client sends to the other subscribers of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientEvent {
+    /// The channel, private or presence, which the client is subscribed to.
+    pub channel: ChannelName,
+    /// Its name, which begins with `client-`.
+    pub event: String,
+    /// Any JSON value, as it was sent; none when there was none.
+    pub json: Option<Box<str>>,
+}
+
+/// What a message is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// The app that the client is connected to.
+    pub app: &'a App,
+    /// The time.
+    pub now: Instant,
 }
 
 /// The state of one conversation.
@@ -36,25 +71,96 @@ pub struct Session {
     socket_id: SocketId,
     /// Sorted. A set of names costs 16 bytes a channel this way and nothing when there are none.
     channels: Vec<ChannelName>,
+    user: Option<Arc<SignedIn>>,
+    client_events: Rate,
+}
+
+/// How many there were within the last second that was begun.
+#[derive(Debug, Default)]
+struct Rate {
+    since: Option<Instant>,
+    used: usize,
+}
+
+impl Rate {
+    /// Whether one more is within `max` a second; it is counted if so.
+    fn permits(&mut self, now: Instant, max: usize) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            *self = Self { since: Some(now), used: 0 };
+        }
+        let permitted = self.used < max;
+        self.used += usize::from(permitted);
+        permitted
+    }
 }
 
 #[derive(Deserialize)]
 struct Message<'a> {
     event: String,
     #[serde(borrow, default)]
+    channel: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
 }
 
-/// `data` of subscribe and unsubscribe; `auth` and `channel_data` are of no use while nothing is verified.
+/// A field that is there, also when it is null: clients may send null to each other.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// `data` of subscribe and unsubscribe.
 #[derive(Deserialize)]
 struct Subscription {
     channel: String,
+    #[serde(default)]
+    auth: Option<String>,
+    #[serde(default)]
+    channel_data: Option<String>,
+}
+
+/// `data` of signin.
+#[derive(Deserialize)]
+struct Signin {
+    #[serde(default)]
+    auth: Option<String>,
+    user_data: String,
+}
+
+/// Why a subscription is refused.
+struct Refused {
+    code: Code,
+    /// In one word, for the application.
+    kind: &'static str,
+    /// The HTTP status that says the same.
+    status: u16,
+    message: Cow<'static, str>,
+}
+
+impl Refused {
+    fn unauthorised(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: Code::Unauthorised, kind: "AuthError", status: 401, message: message.into() }
+    }
+
+    fn limit(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: Code::OverCapacity, kind: "LimitReached", status: 429, message: message.into() }
+    }
+}
+
+impl From<MemberError> for Refused {
+    fn from(error: MemberError) -> Self {
+        match error {
+            MemberError::Form(message) => {
+                Self { code: Code::Malformed, kind: "ChannelDataError", status: 400, message: message.into() }
+            }
+            MemberError::Large(message) => Self::limit(message),
+        }
+    }
 }
 
 impl Session {
     /// A conversation that begins.
     pub fn new(socket_id: SocketId) -> Self {
-        Self { socket_id, channels: Vec::new() }
+        Self { socket_id, channels: Vec::new(), user: None, client_events: Rate::default() }
     }
 
     /// The connection's Pusher name.
@@ -69,7 +175,8 @@ impl Session {
     }
 
     /// Hears a text message.
-    pub fn on_text(&mut self, text: &str, limits: &Limits, effects: &mut Vec<Effect>) {
+    pub fn on_text(&mut self, text: &str, setting: Setting<'_>, effects: &mut Vec<Effect>) {
+        let limits = &setting.app.limits;
         let Some(message) = parse::<Message<'_>>(text, limits) else {
             return complain(
                 effects,
@@ -79,30 +186,33 @@ impl Session {
         match message.event.as_str() {
             "pusher:ping" => effects.push(Effect::Send(Cow::Borrowed(events::PONG))),
             "pusher:pong" => {}
-            "pusher:subscribe" => match subscription(message.data, limits) {
-                Some(channel) => self.subscribe(&channel, limits, effects),
+            "pusher:subscribe" => match fields::<Subscription>(message.data, limits) {
+                Some(subscription) => self.subscribe(&subscription, setting, effects),
                 None => {
                     complain(effects, "expected pusher:subscribe to have data with the string \"channel\"")
                 }
             },
-            "pusher:unsubscribe" => match subscription(message.data, limits) {
-                Some(channel) => self.unsubscribe(&channel, effects),
+            "pusher:unsubscribe" => match fields::<Subscription>(message.data, limits) {
+                Some(subscription) => self.unsubscribe(&subscription.channel, effects),
                 None => {
                     complain(effects, "expected pusher:unsubscribe to have data with the string \"channel\"")
                 }
             },
-            "pusher:signin" => {
-                effects.push(send_error(Code::Unauthorised, "this server does not sign in users yet"))
-            }
-            event if event.starts_with("client-") => {
-                let message =
-                    "client events need a private or presence channel, which this server does not open yet";
-                effects.push(send_error(Code::ClientEventRejected, message));
-            }
-            _ => complain(
+            "pusher:signin" => match fields::<Signin>(message.data, limits) {
+                Some(signin) => self.sign_in(&signin, setting, effects),
+                None => {
+                    complain(effects, "expected pusher:signin to have data with the string \"user_data\"")
+                }
+            },
+            event if event.starts_with("pusher:") || event.starts_with("pusher_internal:") => complain(
                 effects,
-                "expected a pusher: event of protocol 7 or a client- event, but found another event",
+                "expected a pusher: event that clients of protocol 7 send, but found another",
             ),
+            _ => {
+                if let Err((code, message)) = self.publish(&message, setting, effects) {
+                    effects.push(send_error(code, &message));
+                }
+            }
         }
     }
 
@@ -111,38 +221,183 @@ impl Session {
         effects.push(Effect::Close(Code::Unsupported, Code::Unsupported.meaning()));
     }
 
-    fn subscribe(&mut self, name: &str, limits: &Limits, effects: &mut Vec<Effect>) {
-        let channel = match ChannelName::parse(name, limits.channel_bytes_max) {
-            Ok(channel) => channel,
-            Err(error) => {
-                return refuse(effects, name, Code::Malformed, "ChannelNameError", 400, &error.to_string());
+    /// Hears that a presence channel has as many members as it may.
+    pub fn channel_is_full(&mut self, channel: &ChannelName, limits: &Limits, effects: &mut Vec<Effect>) {
+        self.forget(channel.as_str());
+        let max = limits.presence_members_max;
+        let message = format!(
+            "expected at most {max} members on one presence channel; try again when somebody has left, or raise presence_members_max"
+        );
+        refuse(effects, channel.as_str(), &Refused::limit(message));
+    }
+
+    fn subscribe(&mut self, subscription: &Subscription, setting: Setting<'_>, effects: &mut Vec<Effect>) {
+        match self.judge_subscription(subscription, setting) {
+            // Subscribing twice is answered twice: the second time it changes nothing.
+            Ok((channel, member)) => {
+                if let Err(place) = self.channels.binary_search(&channel) {
+                    self.channels.insert(place, channel.clone());
+                }
+                effects.push(Effect::Subscribe { channel, member });
             }
-        };
+            Err(refused) => refuse(effects, &subscription.channel, &refused),
+        }
+    }
+
+    fn judge_subscription(
+        &self,
+        subscription: &Subscription,
+        Setting { app, .. }: Setting<'_>,
+    ) -> Result<(ChannelName, Option<Member>), Refused> {
+        let limits = &app.limits;
+        let channel =
+            ChannelName::parse(&subscription.channel, limits.channel_bytes_max).map_err(|error| Refused {
+                code: Code::Malformed,
+                kind: "ChannelNameError",
+                status: 400,
+                message: error.to_string().into(),
+            })?;
         let traits = channel.traits();
-        if traits.needs_signature() || traits.kind == Kind::User {
-            let message =
-                "this server does not verify subscriptions yet, so that only public channels are open";
-            return refuse(effects, name, Code::Unauthorised, "AuthError", 401, message);
+        let channel_data = subscription.channel_data.as_deref().filter(|_| traits.kind == Kind::Presence);
+        if traits.needs_signature() {
+            let key = (app.key.as_str(), &app.secret);
+            let auth = subscription.auth.as_deref();
+            signature::judge_subscription(key, self.socket_id, channel.as_str(), channel_data, auth)
+                .map_err(|error| Refused::unauthorised(error.message()))?;
         }
-        if let Err(place) = self.channels.binary_search(&channel) {
-            let max = limits.connection_channels_max;
-            if self.channels.len() >= max {
-                let message =
-                    format!("expected at most {max} channels on one connection; unsubscribe from some");
-                return refuse(effects, name, Code::OverCapacity, "LimitReached", 429, &message);
+        if let Some(user_id) = channel.user_id()
+            && self.user.as_ref().is_none_or(|user| *user.user_id != *user_id)
+        {
+            return Err(Refused::unauthorised(
+                "expected a connection that is signed in as the user of this channel; sign in first (pusher.signin())",
+            ));
+        }
+        let member = match traits.kind {
+            Kind::Presence => Some(self.member(channel_data, limits)?),
+            _ => None,
+        };
+        let max = limits.connection_channels_max;
+        if self.channels.len() >= max && self.channels.binary_search(&channel).is_err() {
+            let message = format!("expected at most {max} channels on one connection; unsubscribe from some");
+            return Err(Refused::limit(message));
+        }
+        Ok((channel, member))
+    }
+
+    /// Who joins a presence channel: whom `channel_data` names, or else who the connection is signed in as.
+    fn member(&self, channel_data: Option<&str>, limits: &Limits) -> Result<Member, Refused> {
+        match (channel_data, &self.user) {
+            (Some(channel_data), _) => Ok(member::member(channel_data, limits)?),
+            (None, Some(user)) => {
+                Ok(Member { user_id: Arc::clone(&user.user_id), user_info: user.user_info.clone() })
             }
-            self.channels.insert(place, channel.clone());
+            (None, None) => Err(Refused::unauthorised(
+                "expected channel_data from the application's authorization endpoint, or a connection that is signed in, but found neither",
+            )),
         }
-        let succeeded = events::subscription_succeeded(&channel);
-        // Subscribing twice is answered twice: the second time it changes nothing.
-        effects.push(Effect::Subscribe(channel));
-        effects.push(Effect::Send(succeeded.into()));
     }
 
     fn unsubscribe(&mut self, name: &str, effects: &mut Vec<Effect>) {
-        if let Ok(place) = self.channels.binary_search_by(|channel| channel.as_str().cmp(name)) {
-            effects.push(Effect::Unsubscribe(self.channels.remove(place)));
+        if let Some(channel) = self.forget(name) {
+            effects.push(Effect::Unsubscribe(channel));
         }
+    }
+
+    fn forget(&mut self, name: &str) -> Option<ChannelName> {
+        self.place_of(name).map(|place| self.channels.remove(place))
+    }
+
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.channels.binary_search_by(|channel| channel.as_str().cmp(name)).ok()
+    }
+
+    fn sign_in(&mut self, signin: &Signin, Setting { app, .. }: Setting<'_>, effects: &mut Vec<Effect>) {
+        let unauthorised = |message: &str| send_error(Code::Unauthorised, message);
+        let judged = signature::judge_user(
+            (&app.key, &app.secret),
+            self.socket_id,
+            &signin.user_data,
+            signin.auth.as_deref(),
+        );
+        if let Err(error) = judged {
+            return effects.push(unauthorised(error.message()));
+        }
+        let UserData { user, user_data, watchlist_surplus } =
+            match member::user(&signin.user_data, &app.limits) {
+                Ok(data) => data,
+                Err(MemberError::Form(message)) => return effects.push(unauthorised(message)),
+                Err(MemberError::Large(message)) => return effects.push(unauthorised(&message)),
+            };
+        if self.user.as_ref().is_some_and(|present| present.user_id != user.user_id) {
+            return effects.push(unauthorised(
+                "expected the user that this connection is signed in as, but found another one; connect anew for it",
+            ));
+        }
+        effects.push(Effect::Send(events::signin_success(&user_data).into()));
+        if watchlist_surplus > 0 {
+            let max = app.limits.watchlist_users_max;
+            let message = format!(
+                "expected a watchlist of at most {max} users, but found {watchlist_surplus} more; the first {max} are watched"
+            );
+            effects.push(send_error(Code::WatchlistTooLong, &message));
+        }
+        // Signing in twice is answered twice: the second time it changes nothing.
+        if self.user.is_none() {
+            let user = Arc::new(user);
+            self.user = Some(Arc::clone(&user));
+            effects.push(Effect::SignIn(user));
+        }
+    }
+
+    fn publish(
+        &mut self,
+        message: &Message<'_>,
+        Setting { app, now }: Setting<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), (Code, Cow<'static, str>)> {
+        let rejected = |message: &'static str| Err((Code::ClientEventRejected, message.into()));
+        let too_large = |field: &str, max: usize, found: usize| {
+            let message = format!("expected {field} of at most {max} bytes, but found {found}");
+            Err((Code::ClientEventRejected, message.into()))
+        };
+        if !message.event.starts_with("client-") {
+            return rejected("expected a client event's name to begin with client-, but found another one");
+        }
+        if !app.client_events {
+            return rejected("this app does not take client events; switch client_events on");
+        }
+        let name: Option<String> = message.channel.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let Some(name) = name else {
+            return rejected("expected a client event to have the string \"channel\"");
+        };
+        let Some(channel) = self.place_of(&name).map(|place| &self.channels[place]) else {
+            return Err((
+                Code::Unauthorised,
+                "expected a client event on a channel that this connection is subscribed to".into(),
+            ));
+        };
+        if !channel.traits().takes_client_events() {
+            return rejected(
+                "expected a client event on a private or presence channel that is not encrypted",
+            );
+        }
+        let limits = &app.limits;
+        if message.event.len() > limits.event_bytes_max {
+            return too_large("an event name", limits.event_bytes_max, message.event.len());
+        }
+        let json = message.data.map(RawValue::get);
+        let found = json.unwrap_or_default().len();
+        if found > limits.client_event_bytes_max {
+            return too_large("the data of a client event", limits.client_event_bytes_max, found);
+        }
+        if !self.client_events.permits(now, limits.client_events_per_s) {
+            let max = limits.client_events_per_s;
+            let message = format!("expected at most {max} client events a second; send fewer");
+            return Err((Code::ClientEventRejected, message.into()));
+        }
+        let (channel, event) = (channel.clone(), message.event.clone());
+        effects.push(Effect::Publish(ClientEvent { channel, event, json: json.map(Into::into) }));
+        Ok(())
     }
 }
 
@@ -153,15 +408,14 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str, limits: &Limits) -> Option<T> {
     serde_json::from_str(text).ok()
 }
 
-/// `data` may be an object, or a string that holds one: clients of several generations differ.
-fn subscription(data: Option<&RawValue>, limits: &Limits) -> Option<String> {
+/// The fields of `data`, an object or a string that holds one: clients of several generations differ.
+fn fields<T: for<'de> Deserialize<'de>>(data: Option<&RawValue>, limits: &Limits) -> Option<T> {
     let raw = data?.get();
-    let subscription: Subscription = if raw.starts_with('"') {
-        parse(&serde_json::from_str::<String>(raw).ok()?, limits)?
+    if raw.starts_with('"') {
+        parse(&serde_json::from_str::<String>(raw).ok()?, limits)
     } else {
-        serde_json::from_str(raw).ok()?
-    };
-    Some(subscription.channel)
+        serde_json::from_str(raw).ok()
+    }
 }
 
 fn send_error(code: Code, message: &str) -> Effect {
@@ -173,171 +427,11 @@ fn complain(effects: &mut Vec<Effect>, message: &str) {
 }
 
 /// A refused subscription is told twice: to Echo's `.error()` of the channel, and to the connection's `error`.
-fn refuse(effects: &mut Vec<Effect>, channel: &str, code: Code, kind: &str, status: u16, message: &str) {
-    effects.push(Effect::Send(events::subscription_error(channel, kind, message, status).into()));
-    effects.push(send_error(code, message));
+fn refuse(effects: &mut Vec<Effect>, channel: &str, refused: &Refused) {
+    let Refused { code, kind, status, message } = refused;
+    effects.push(Effect::Send(events::subscription_error(channel, kind, message, *status).into()));
+    effects.push(send_error(*code, message));
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pusher::socket_id::SocketIds;
-    use serde_json::{Value, json};
-
-    /// A conversation as a transcript: `hear` takes what the client says and gives what the server does.
-    struct Transcript {
-        session: Session,
-        limits: Limits,
-    }
-
-    impl Transcript {
-        fn new() -> Self {
-            Self { session: Session::new(SocketIds::new(1, 0, 1).draw()), limits: Limits::default() }
-        }
-
-        fn hear(&mut self, text: &str) -> Vec<String> {
-            let mut effects = Vec::new();
-            self.session.on_text(text, &self.limits, &mut effects);
-            let told = |effect| match effect {
-                Effect::Send(text) => text.into_owned(),
-                Effect::Subscribe(channel) => format!("+{}", channel.as_str()),
-                Effect::Unsubscribe(channel) => format!("-{}", channel.as_str()),
-                Effect::Close(code, _) => format!("close {}", code.number()),
-            };
-            effects.into_iter().map(told).collect()
-        }
-
-        /// Hears something that is answered by one `pusher:error`, and gives its code.
-        fn error_code(&mut self, text: &str) -> u64 {
-            let heard = self.hear(text);
-            assert_eq!(heard.len(), 1, "{text}: {heard:?}");
-            let value: Value = serde_json::from_str(&heard[0]).unwrap();
-            assert_eq!(value["event"], "pusher:error");
-            value["data"]["code"].as_u64().unwrap()
-        }
-    }
-
-    #[test]
-    fn a_ping_is_answered_and_a_pong_is_not() {
-        let mut transcript = Transcript::new();
-        assert_eq!(transcript.hear(r#"{"event":"pusher:ping","data":{}}"#), [events::PONG]);
-        assert_eq!(transcript.hear(r#"{"event":"pusher:ping"}"#), [events::PONG]);
-        assert!(transcript.hear(r#"{"event":"pusher:pong","data":{}}"#).is_empty());
-    }
-
-    #[test]
-    fn public_channels_open_in_every_form_of_the_message() {
-        for message in [
-            r#"{"event":"pusher:subscribe","data":{"auth":"","channel":"news"}}"#,
-            r#"{"event":"pusher:subscribe","data":{"channel":"news"}}"#,
-            r#"{"event":"pusher:subscribe","data":{"auth":null,"channel":"news"}}"#,
-            r#"{"event":"pusher:subscribe","data":"{\"auth\":\"\",\"channel\":\"news\"}"}"#,
-        ] {
-            let succeeded =
-                r#"{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}"}"#;
-            let mut transcript = Transcript::new();
-            assert_eq!(transcript.hear(message), ["+news", succeeded], "{message}");
-            assert_eq!(transcript.hear(message), ["+news", succeeded], "twice: {message}");
-        }
-    }
-
-    #[test]
-    fn unsubscribing_is_silent_and_only_from_what_is_held() {
-        let mut transcript = Transcript::new();
-        let leave = r#"{"event":"pusher:unsubscribe","data":{"channel":"news"}}"#;
-        assert!(transcript.hear(leave).is_empty());
-        transcript.hear(r#"{"event":"pusher:subscribe","data":{"channel":"news"}}"#);
-        assert_eq!(transcript.hear(leave), ["-news"]);
-        assert!(transcript.hear(leave).is_empty());
-    }
-
-    #[test]
-    fn channels_that_need_a_signature_are_refused_to_channel_and_connection() {
-        for channel in
-            ["private-x", "presence-x", "private-encrypted-x", "private-cache-x", "#server-to-user-1"]
-        {
-            let message = json!({"event": "pusher:subscribe", "data": {"channel": channel, "auth": "k:s"}});
-            let heard = Transcript::new().hear(&message.to_string());
-            assert_eq!(heard.len(), 2, "{heard:?}");
-            let (refusal, error): (Value, Value) =
-                (serde_json::from_str(&heard[0]).unwrap(), serde_json::from_str(&heard[1]).unwrap());
-            assert_eq!(refusal["event"], "pusher:subscription_error");
-            assert_eq!(refusal["channel"], channel);
-            assert_eq!(refusal["data"]["type"], "AuthError");
-            assert_eq!(refusal["data"]["status"], 401);
-            assert_eq!(error["data"]["code"], 4009);
-        }
-    }
-
-    #[test]
-    fn what_is_not_understood_is_answered_once() {
-        let mut transcript = Transcript::new();
-        let deep =
-            format!(r#"{{"event":"pusher:ping","data":{}{}}}"#, "[".repeat(50_000), "]".repeat(50_000));
-        let deep_inside = json!({"event": "pusher:subscribe", "data": "[".repeat(50_000)}).to_string();
-        for text in [
-            "",
-            "x",
-            "null",
-            "[]",
-            "{}",
-            r#"{"event":1}"#,
-            r#"{"event":null}"#,
-            r#"{"data":{}}"#,
-            r#"{"event":"pusher:unheard"}"#,
-            r#"{"event":"pusher_internal:x"}"#,
-            r#"{"event":"hello"}"#,
-            r#"{"event":"pusher:subscribe"}"#,
-            r#"{"event":"pusher:subscribe","data":{}}"#,
-            r#"{"event":"pusher:subscribe","data":"{"}"#,
-            r#"{"event":"pusher:subscribe","data":{"channel":7}}"#,
-            r#"{"event":"pusher:unsubscribe","data":[]}"#,
-            &deep,
-            &deep_inside,
-        ] {
-            assert_eq!(transcript.error_code(text), 4300, "{}", text.get(..60).unwrap_or(text));
-        }
-        assert_eq!(transcript.error_code(r#"{"event":"client-typing","channel":"news","data":{}}"#), 4301);
-        assert_eq!(transcript.error_code(r#"{"event":"pusher:signin","data":{}}"#), 4009);
-    }
-
-    #[test]
-    fn a_connection_holds_a_bounded_number_of_channels() {
-        let mut transcript = Transcript::new();
-        transcript.limits.connection_channels_max = 2;
-        let subscribe =
-            |channel: &str| json!({"event": "pusher:subscribe", "data": {"channel": channel}}).to_string();
-        assert_eq!(transcript.hear(&subscribe("a"))[0], "+a");
-        assert_eq!(transcript.hear(&subscribe("b"))[0], "+b");
-        let heard = transcript.hear(&subscribe("c"));
-        assert!(heard[0].contains("LimitReached") && heard[1].contains("4100"), "{heard:?}");
-        assert_eq!(transcript.hear(&subscribe("a"))[0], "+a");
-    }
-
-    #[test]
-    fn bad_channel_names_are_refused_on_a_living_connection() {
-        for channel in ["", "a b", &"x".repeat(201), "#x"] {
-            let message = json!({"event": "pusher:subscribe", "data": {"channel": channel}}).to_string();
-            let heard = Transcript::new().hear(&message);
-            assert!(heard[0].contains("subscription_error") && heard[1].contains("4300"), "{heard:?}");
-        }
-    }
-
-    proptest::proptest! {
-        /// Whatever a client says: at most two answers, each of them JSON, and the connection lives on.
-        #[test]
-        fn nothing_that_is_said_ends_a_conversation(
-            text in proptest::prop_oneof![
-                ".*",
-                r#"\{"event":"(pusher:(un)?subscribe|client-x|pusher:ping)","data":("(\\\\"|[^"\\\\])*"|\{"channel":"[^"\\\\]*"\}|[\[\]\{\}]*)\}"#,
-            ]
-        ) {
-            let heard = Transcript::new().hear(&text);
-            proptest::prop_assert!(heard.len() <= 2, "{heard:?}");
-            for told in heard {
-                let is_effect = told.starts_with(['+', '-']);
-                proptest::prop_assert!(is_effect || serde_json::from_str::<Value>(&told).is_ok(), "{told}");
-            }
-        }
-    }
-}
+mod tests;

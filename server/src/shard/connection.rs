@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,11 +19,13 @@ use super::Shard;
 use super::connections::Fate;
 use super::reader::{Heard, Next, Reader};
 use super::socket::Socket;
+use crate::apps::{App, Standing};
 use crate::frame;
-use crate::hub::ConnectionKey;
-use crate::node::AppIndex;
+use crate::hub::{ConnectionKey, Full, Member};
+use crate::publication::{Data, Publication};
 use crate::pusher::admission::Refusal;
-use crate::pusher::{Code, Effect, Session};
+use crate::pusher::channel::Kind;
+use crate::pusher::{ChannelName, ClientEvent, Code, Effect, Session, Setting, events};
 
 /// Reads in a row before others have their turn.
 const READS_MAX: usize = 16;
@@ -31,14 +34,16 @@ const READS_MAX: usize = 16;
 struct Place {
     shard: Rc<Shard>,
     key: ConnectionKey,
-    counted: bool,
+    /// Counted for the node and for this app.
+    app: Option<Arc<App>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.shard.connections.borrow_mut().remove(self.key);
-        if self.counted {
+        if let Some(app) = &self.app {
             self.shard.node.metrics.connections.decrement();
+            app.connections.decrement();
         }
     }
 }
@@ -48,32 +53,24 @@ pub(crate) async fn serve(
     shard: Rc<Shard>,
     stream: Socket,
     leftover: Bytes,
-    admitted: Result<AppIndex, Refusal>,
+    admitted: Result<Arc<App>, Refusal>,
 ) {
     let stream = Rc::new(stream);
     let socket_id = shard.socket_ids.borrow_mut().draw();
     let key = shard.connections.borrow_mut().open(socket_id, Rc::clone(&stream));
-    let mut place = Place { shard: Rc::clone(&shard), key, counted: false };
-    let mut reader = Reader::new(&shard.node.limits);
-    let mut client_closed = false;
+    let mut place = Place { shard: Rc::clone(&shard), key, app: None };
     let admitted = admitted.and_then(|app| {
-        if shard.node.is_leaving() {
-            return Err(Refusal::new(Code::ReconnectNow, "this server is leaving; connect again"));
-        }
-        let metrics = &shard.node.metrics;
-        place.counted = metrics.connections.increment_up_to(shard.node.limits.connections_max as u64);
-        if place.counted {
-            metrics.connections_opened_total.increment();
-            return Ok(app);
-        }
-        Err(Refusal::new(
-            Code::OverCapacity,
-            "this server has as many connections as it may have; try again later",
-        ))
+        count(&shard, &app)?;
+        place.app = Some(Arc::clone(&app));
+        Ok(app)
     });
+    let mut client_closed = false;
+    let mut reader;
     match admitted {
         Ok(app) => {
-            debug!(%socket_id, app = shard.node.app(app).id, "a client is let in");
+            debug!(%socket_id, app = app.settings().app.id, "a client is let in");
+            reader = Reader::new(app.settings().limits());
+            shard.connections.borrow_mut().admit(key, Arc::clone(&app));
             let mut conversation = Conversation::new(&shard, key, app, Session::new(socket_id));
             conversation.open();
             conversation.converse(&stream, &mut reader, leftover).await;
@@ -81,17 +78,42 @@ pub(crate) async fn serve(
         }
         Err(refusal) => {
             debug!(%socket_id, code = refusal.code.number(), message = refusal.message, "a client is refused");
+            reader = Reader::new(&shard.node.limits);
             refuse(&shard, key, &refusal);
         }
     }
     linger(&shard, key, &stream, &mut reader, client_closed).await;
 }
 
+/// Counts a client of `app` unless there are as many as there may be.
+fn count(shard: &Shard, app: &App) -> Result<(), Refusal> {
+    let node = &shard.node;
+    if node.is_leaving() {
+        return Err(Refusal::new(Code::ReconnectNow, "this server is leaving; connect again"));
+    }
+    if app.settings().standing != Standing::Served {
+        // It was a moment ago.
+        return Err(Refusal::new(Code::AppDisabled, Code::AppDisabled.meaning()));
+    }
+    let app_max = app.settings().limits().app_connections_max;
+    if !app.connections.increment_up_to(app_max as u64) {
+        let message =
+            format!("this app has {app_max} connections, as many as it may have (app_connections_max)");
+        return Err(Refusal::new(Code::OverQuota, message));
+    }
+    if !node.metrics.connections.increment_up_to(node.limits.connections_max as u64) {
+        app.connections.decrement();
+        let message = "this server has as many connections as it may have; try again later";
+        return Err(Refusal::new(Code::OverCapacity, message));
+    }
+    node.metrics.connections_opened_total.increment();
+    Ok(())
+}
+
 fn refuse(shard: &Shard, key: ConnectionKey, refusal: &Refusal) {
     shard.node.metrics.connections_refused_total.increment();
     let mut connections = shard.connections.borrow_mut();
-    connections.enqueue(key, frame::text(&refusal.error_text()));
-    connections.close(key, refusal.code, &refusal.message);
+    connections.turn_away(key, refusal.code, &refusal.message);
     connections.flush_touched(&shard.node.metrics);
 }
 
@@ -109,20 +131,20 @@ enum Read {
 struct Conversation<'a> {
     shard: &'a Shard,
     key: ConnectionKey,
-    app: AppIndex,
+    app: Arc<App>,
     session: Session,
     /// Whether the client has sent its close frame.
     client_closed: bool,
 }
 
 impl<'a> Conversation<'a> {
-    fn new(shard: &'a Shard, key: ConnectionKey, app: AppIndex, session: Session) -> Self {
+    fn new(shard: &'a Shard, key: ConnectionKey, app: Arc<App>, session: Session) -> Self {
         Self { shard, key, app, session, client_closed: false }
     }
 
     fn open(&mut self) {
         let mut effects = Vec::new();
-        self.session.open(&self.shard.node.limits, &mut effects);
+        self.session.open(self.app.settings().limits(), &mut effects);
         self.carry_out(&mut effects);
         self.flush();
     }
@@ -173,11 +195,12 @@ impl<'a> Conversation<'a> {
     fn take_in(&mut self, reader: &mut Reader, input: &[u8]) {
         let mut effects = Vec::new();
         let metrics = &self.shard.node.metrics;
+        self.shard.connections.borrow_mut().hear(self.key);
         reader.feed(input, |heard| {
             match heard {
                 Heard::Text(text) => {
                     metrics.messages_total.increment();
-                    self.session.on_text(&text, &self.shard.node.limits, &mut effects);
+                    self.hear(&text, &mut effects);
                 }
                 Heard::Binary => self.session.on_binary(&mut effects),
                 Heard::Sign => {}
@@ -209,16 +232,79 @@ impl<'a> Conversation<'a> {
         self.flush();
     }
 
+    fn hear(&mut self, text: &str, effects: &mut Vec<Effect>) {
+        let settings = self.app.settings();
+        let setting = Setting { app: &settings.app, now: tokio::time::Instant::now() };
+        self.session.on_text(text, setting, effects);
+    }
+
     fn carry_out(&mut self, effects: &mut Vec<Effect>) {
-        let mut connections = self.shard.connections.borrow_mut();
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send(text) => connections.enqueue(self.key, frame::text(&text)),
-                Effect::Subscribe(channel) => connections.subscribe(self.key, self.app, &channel),
-                Effect::Unsubscribe(channel) => connections.unsubscribe(self.key, self.app, &channel),
-                Effect::Close(code, reason) => connections.close(self.key, code, reason),
+                Effect::Send(text) => self.send(&text),
+                Effect::Subscribe { channel, member } => self.subscribe(&channel, member.as_ref()),
+                Effect::Unsubscribe(channel) => {
+                    self.shard.connections.borrow_mut().unsubscribe(self.key, self.app.index, &channel);
+                }
+                Effect::SignIn(user) => {
+                    let attendance = self.shard.connections.borrow_mut().sign_in(self.key, &user);
+                    if let Some(attendance) = attendance {
+                        self.send(&events::watchlist_events(&attendance));
+                    }
+                }
+                Effect::Publish(event) => self.publish(&event),
+                Effect::Close(code, reason) => {
+                    self.shard.connections.borrow_mut().close(self.key, code, reason);
+                }
             }
         }
+    }
+
+    fn send(&self, text: &str) {
+        self.shard.connections.borrow_mut().enqueue(self.key, frame::text(text));
+    }
+
+    /// Subscribes, and tells the client so: first that it is subscribed, then what the channel remembers.
+    fn subscribe(&mut self, channel: &ChannelName, member: Option<&Member>) {
+        let subscribed = self.shard.connections.borrow_mut().subscribe(self.key, &self.app, channel, member);
+        let subscribed = match subscribed {
+            Ok(Some(subscribed)) => subscribed,
+            Ok(None) => return,
+            Err(Full) => {
+                let mut effects = Vec::new();
+                self.session.channel_is_full(channel, self.app.settings().limits(), &mut effects);
+                return self.carry_out(&mut effects);
+            }
+        };
+        if channel.traits().kind == Kind::Presence {
+            self.send(&events::presence_succeeded(channel, &subscribed.members));
+        } else {
+            self.send(&events::subscription_succeeded(channel));
+        }
+        match subscribed.remembered {
+            None => {}
+            Some(None) => self.send(&events::cache_miss(channel)),
+            Some(Some(last)) => {
+                let frame = frame::event(&last.event, channel.as_str(), &Data::Text(&last.data));
+                self.shard.connections.borrow_mut().enqueue(self.key, frame);
+            }
+        }
+    }
+
+    /// Publishes what the client sends to the others, with its name on a presence channel.
+    fn publish(&self, ClientEvent { channel, event, json }: &ClientEvent) {
+        let node = &self.shard.node;
+        let name = channel.as_str();
+        let user_id = self.shard.connections.borrow().member_of(self.key, self.app.index, name);
+        let publication = Publication {
+            channels: vec![name],
+            event,
+            data: Data::Client { json: json.as_deref(), user_id: user_id.as_deref() },
+            except: Some(self.session.socket_id()),
+        };
+        node.metrics.client_events_total.increment();
+        // Nobody waits for it to be flushed: a client is promised nothing about what it sends.
+        drop(self.shard.deliver(|round| node.publish(&self.app, &publication, round)));
     }
 
     fn flush(&self) {

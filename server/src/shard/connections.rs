@@ -5,6 +5,7 @@
 //! ([`super::connection`]).
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -12,24 +13,33 @@ use bytes::Bytes;
 use slotmap::SlotMap;
 use tracing::info;
 
+use super::liveness::Silence;
 use super::outbox::{Flush, Outbox, Overflow, Spares};
 use super::socket::Socket;
+use crate::apps::{App, AppIndex, Standing};
 use crate::frame;
-use crate::hub::{ConnectionKey, Delivery, Subscribers};
+use crate::hub::subscribers::Subscribed;
+use crate::hub::users::{Attendance, Watcher};
+use crate::hub::{ConnectionKey, Delivery, Full, Herald, Member, ShardIndex, Subscribers};
 use crate::logs::Sparingly;
 use crate::metrics::Metrics;
-use crate::node::AppIndex;
+use crate::pusher::member::SignedIn;
 use crate::pusher::{ChannelName, Code, SocketId, events};
 
 /// One client's socket and what waits for it.
 #[derive(Debug)]
-struct Connection {
+pub(super) struct Connection {
     socket_id: SocketId,
     stream: Rc<Socket>,
     outbox: Outbox,
+    /// Whose client it is; none of a client that is refused.
+    pub(super) app: Option<Arc<App>>,
+    /// Who is signed in.
+    pub(super) user: Option<Arc<SignedIn>>,
+    pub(super) silence: Silence,
     /// The task, to be woken when the fate changes or the socket is blocked.
     task: Option<Waker>,
-    fate: Fate,
+    pub(super) fate: Fate,
     /// Whether it stands in the list of outboxes to be flushed.
     touched: bool,
 }
@@ -48,26 +58,49 @@ pub(super) enum Fate {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Connections {
-    connections: SlotMap<ConnectionKey, Connection>,
+    shard: ShardIndex,
+    pub(super) herald: Arc<dyn Herald>,
+    pub(super) connections: SlotMap<ConnectionKey, Connection>,
     subscribers: Subscribers,
     spares: Spares,
     touched: Vec<ConnectionKey>,
     overflowed: Vec<ConnectionKey>,
     outbox_bytes_max: usize,
+    /// Seconds since the shard began, as of the last look at who is silent.
+    pub(super) now_s: u32,
+    /// Users whose last connection was here, and when they count as gone.
+    pub(super) departing: Vec<Departing>,
+}
+
+/// A user whose last connection is gone, for now.
+#[derive(Debug)]
+pub(super) struct Departing {
+    pub(super) app: Arc<App>,
+    pub(super) user_id: Arc<str>,
+    pub(super) since: Instant,
 }
 
 static OVERFLOWS: Sparingly = Sparingly::new();
 
 impl Connections {
     /// None yet.
-    pub(super) fn new(subscribers: Subscribers, outbox_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        shard: ShardIndex,
+        herald: Arc<dyn Herald>,
+        metrics: Arc<Metrics>,
+        outbox_bytes_max: usize,
+    ) -> Self {
         Self {
+            shard,
+            subscribers: Subscribers::new(shard, Arc::clone(&herald), metrics),
+            herald,
             connections: SlotMap::with_key(),
-            subscribers,
             spares: Spares::default(),
             touched: Vec::new(),
             overflowed: Vec::new(),
             outbox_bytes_max,
+            now_s: 0,
+            departing: Vec::new(),
         }
     }
 
@@ -77,16 +110,38 @@ impl Connections {
             socket_id,
             stream,
             outbox: Outbox::default(),
+            app: None,
+            user: None,
+            silence: Silence::since(self.now_s),
             task: None,
             fate: Fate::Open,
             touched: false,
         })
     }
 
+    /// A connection is let in as a client of `app`.
+    pub(super) fn admit(&mut self, key: ConnectionKey, app: Arc<App>) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.app = Some(app);
+        }
+    }
+
     /// Forgets a connection, and drops its side of the socket.
     pub(super) fn remove(&mut self, key: ConnectionKey) {
-        self.subscribers.leave(key);
+        self.leave(key);
         self.connections.remove(key);
+    }
+
+    /// Ends what a connection takes part in.
+    fn leave(&mut self, key: ConnectionKey) {
+        self.subscribers.leave(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let (Some(app), Some(user)) = (&connection.app, connection.user.take()) else { return };
+        app.users.unwatch(Watcher { shard: self.shard, connection: key }, &user.watchlist);
+        if app.users.sign_out(&user.user_id) {
+            let (app, user_id) = (Arc::clone(app), Arc::clone(&user.user_id));
+            self.departing.push(Departing { app, user_id, since: Instant::now() });
+        }
     }
 
     /// Every connection, to be closed one after the other.
@@ -94,16 +149,75 @@ impl Connections {
         self.connections.keys().collect()
     }
 
-    /// Makes a connection a subscriber.
-    pub(super) fn subscribe(&mut self, key: ConnectionKey, app: AppIndex, channel: &ChannelName) {
-        if self.fate(key) == Some(Fate::Open) {
-            self.subscribers.subscribe(key, app, channel);
+    /// Makes a connection a subscriber, as `member` on a presence channel; `None` when it is leaving.
+    ///
+    /// # Errors
+    /// [`Full`]: the channel has as many members as it may.
+    pub(super) fn subscribe(
+        &mut self,
+        key: ConnectionKey,
+        app: &Arc<App>,
+        channel: &ChannelName,
+        member: Option<&Member>,
+    ) -> Result<Option<Subscribed>, Full> {
+        if self.fate(key) != Some(Fate::Open) {
+            return Ok(None);
         }
+        let members_max = app.settings().limits().presence_members_max;
+        self.subscribers.subscribe(key, app, channel, member, members_max).map(Some)
     }
 
     /// Makes it one no longer.
     pub(super) fn unsubscribe(&mut self, key: ConnectionKey, app: AppIndex, channel: &ChannelName) {
         self.subscribers.unsubscribe(key, app, channel.as_str());
+    }
+
+    /// Whose connection it is on a presence channel.
+    pub(super) fn member_of(&self, key: ConnectionKey, app: AppIndex, channel: &str) -> Option<Arc<str>> {
+        self.subscribers.user_id(key, app, channel)
+    }
+
+    /// Signs a connection in, for as long as it lives. Gives who of its watchlist is there; `None` when there is
+    /// no such list, or the connection is leaving.
+    pub(super) fn sign_in(&mut self, key: ConnectionKey, user: &Arc<SignedIn>) -> Option<Attendance> {
+        let connection = self.connections.get_mut(key).filter(|connection| connection.fate == Fate::Open)?;
+        let app = connection.app.as_ref()?;
+        connection.user = Some(Arc::clone(user));
+        app.users.sign_in(&user.user_id, |turn| self.herald.turned(app, turn));
+        if user.watchlist.is_empty() {
+            return None;
+        }
+        Some(app.users.watch(Watcher { shard: self.shard, connection: key }, &user.watchlist))
+    }
+
+    /// Closes every connection that is signed in as a user, or a member of a presence channel as that user.
+    pub(super) fn terminate(&mut self, app: AppIndex, user_id: &str) {
+        let is_theirs = |connection: &Connection| {
+            connection.app.as_ref().is_some_and(|of| of.index == app)
+                && connection.user.as_ref().is_some_and(|user| *user.user_id == *user_id)
+        };
+        let signed_in = self.connections.iter().filter(|(_, connection)| is_theirs(connection));
+        let mut keys: Vec<ConnectionKey> = signed_in.map(|(key, _)| key).collect();
+        keys.extend(self.subscribers.members(app, user_id));
+        for key in keys {
+            self.turn_away(key, Code::Unauthorised, "the application has ended this user's connections");
+        }
+    }
+
+    /// Closes every connection of an app that is served no longer.
+    pub(super) fn turn_away_withdrawn(&mut self) {
+        let standing = |connection: &Connection| connection.app.as_ref().map(|app| app.settings().standing);
+        let standings: Vec<_> =
+            self.connections.iter().map(|(key, connection)| (key, standing(connection))).collect();
+        for (key, standing) in standings {
+            match standing {
+                Some(Standing::Disabled) => {
+                    self.turn_away(key, Code::AppDisabled, Code::AppDisabled.meaning())
+                }
+                Some(Standing::Removed) => self.turn_away(key, Code::AppUnknown, Code::AppUnknown.meaning()),
+                Some(Standing::Served) | None => {}
+            }
+        }
     }
 
     /// Where a connection is in its life; `None` when it is gone.
@@ -127,7 +241,7 @@ impl Connections {
     pub(super) fn deliver(&mut self, deliveries: &[Delivery]) -> u64 {
         let mut delivered = 0;
         for delivery in deliveries {
-            for key in self.subscribers.of(delivery.app, &delivery.channel) {
+            for key in self.subscribers.of(delivery.app, &delivery.channel, delivery.unheard) {
                 let Some(connection) = self.connections.get_mut(key) else { continue };
                 if connection.fate != Fate::Open || delivery.except == Some(connection.socket_id) {
                     continue;
@@ -143,6 +257,12 @@ impl Connections {
             }
         }
         delivered
+    }
+
+    /// Says why in a `pusher:error`, then closes with the same code and reason.
+    pub(super) fn turn_away(&mut self, key: ConnectionKey, code: Code, reason: &str) {
+        self.enqueue(key, frame::text(&events::error(code, reason)));
+        self.close(key, code, reason);
     }
 
     /// Sends a close frame and takes no more for this connection. A code for frames only closes as 1002 would.
@@ -161,7 +281,7 @@ impl Connections {
         connection.fate = Fate::Closing;
         touch(connection, key, &mut self.touched);
         wake(connection);
-        self.subscribers.leave(key);
+        self.leave(key);
     }
 
     /// Writes what was enqueued since the last time: one write per connection, however much it is. First the

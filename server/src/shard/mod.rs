@@ -7,6 +7,7 @@
 mod accept;
 mod connection;
 mod connections;
+mod liveness;
 mod outbox;
 mod reader;
 mod socket;
@@ -19,11 +20,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tracing::warn;
 
-use crate::hub::{Delivery, Round, ShardIndex, Subscribers};
+use crate::apps::AppIndex;
+use crate::hub::{ConnectionKey, Delivery, Herald, Round, ShardIndex};
 use crate::ingest;
 use crate::lifecycle::Phase;
 use crate::node::{Flushed, Node, Unflushed};
@@ -52,9 +55,25 @@ pub enum Post {
     Deliver {
         /// What.
         deliveries: Vec<Delivery>,
-        /// Dropped when it is flushed.
-        unflushed: Unflushed,
+        /// Dropped when it is flushed, where anybody waits for that.
+        unflushed: Option<Unflushed>,
     },
+    /// Send a frame to some connections.
+    Tell {
+        /// Which.
+        connections: Vec<ConnectionKey>,
+        /// What.
+        frame: Bytes,
+    },
+    /// Close every connection of a user.
+    Terminate {
+        /// Of which app.
+        app: AppIndex,
+        /// Which user.
+        user_id: Arc<str>,
+    },
+    /// The apps are configured anew.
+    Configured,
     /// Serve a peer of the Unix socket.
     Peer {
         /// Its connection.
@@ -149,11 +168,14 @@ pub fn run(equipment: Equipment) -> io::Result<()> {
 
 async fn serve(equipment: Equipment) -> io::Result<()> {
     let Equipment { index, node, listeners, socket, mailbox, ready, detached } = equipment;
-    let subscribers =
-        Subscribers::new(index, node.apps.len(), Arc::clone(&node.directory), Arc::clone(&node.metrics));
     let shard = Rc::new(Shard {
         index,
-        connections: RefCell::new(Connections::new(subscribers, node.limits.outbox_bytes_max)),
+        connections: RefCell::new(Connections::new(
+            index,
+            Arc::clone(&node) as Arc<dyn Herald>,
+            Arc::clone(&node.metrics),
+            node.limits.outbox_bytes_max,
+        )),
         scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
         round: RefCell::new(Round::new(node.shards())),
         socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
@@ -171,6 +193,7 @@ async fn serve(equipment: Equipment) -> io::Result<()> {
         tokio::task::spawn_local(accept::peers(Rc::clone(&shard), listener));
     }
     tokio::task::spawn_local(receive(Rc::clone(&shard), mailbox));
+    tokio::task::spawn_local(look_after(Rc::clone(&shard)));
     // Nobody listening means that the server is ending already.
     let _ = ready.send(());
 
@@ -195,22 +218,51 @@ async fn receive(shard: Rc<Shard>, mut mailbox: mpsc::UnboundedReceiver<Post>) {
     let mut unflushed = Vec::new();
     while mailbox.recv_many(&mut posts, POSTS_MAX).await > 0 {
         for post in posts.drain(..) {
-            match post {
-                Post::Deliver { deliveries, unflushed: guard } => {
-                    shard.enqueue(&deliveries);
-                    unflushed.push(guard);
-                }
-                Post::Peer { stream, pending } => {
-                    tokio::task::spawn_local(ingest::serve_peer(Rc::clone(&shard), stream, pending));
-                }
-            }
+            unflushed.extend(shard.take(post));
         }
         shard.flush();
         unflushed.clear();
     }
 }
 
+/// Looks, once a second, after what only time changes.
+async fn look_after(shard: Rc<Shard>) {
+    let began = tokio::time::Instant::now();
+    let mut looks = tokio::time::interval(liveness::LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        // 136 years.
+        let now_s = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
+        shard.connections.borrow_mut().look(now_s, &shard.node.metrics);
+        shard.flush();
+        if shard.index == 0 {
+            shard.node.tell_counts_due();
+        }
+    }
+}
+
 impl Shard {
+    /// Takes one post; what it touches is flushed by the caller, who holds on to the guard until then.
+    fn take(self: &Rc<Self>, post: Post) -> Option<Unflushed> {
+        match post {
+            Post::Deliver { deliveries, unflushed } => {
+                self.enqueue(&deliveries);
+                return unflushed;
+            }
+            Post::Tell { connections, frame } => {
+                let mut all = self.connections.borrow_mut();
+                connections.into_iter().for_each(|key| all.enqueue(key, frame.clone()));
+            }
+            Post::Terminate { app, user_id } => self.connections.borrow_mut().terminate(app, &user_id),
+            Post::Configured => self.connections.borrow_mut().turn_away_withdrawn(),
+            Post::Peer { stream, pending } => {
+                tokio::task::spawn_local(ingest::serve_peer(Rc::clone(self), stream, pending));
+            }
+        }
+        None
+    }
+
     /// Waits until the server has reached a phase of its life.
     pub async fn reached(&self, phase: Phase) {
         // The sender outlives all shards; if it is gone, so is the server.
