@@ -5,8 +5,9 @@
 //! told when a channel or a user changes ([`Herald`]), and what a new configuration changes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,6 +28,7 @@ use crate::publication::Publication;
 use crate::pusher::channel::{self, Kind};
 use crate::pusher::events;
 use crate::shard::Post;
+use crate::tail::Tails;
 
 /// Subscribers from which on they are told their number only every now and then.
 const COUNTED_AT_ONCE_MAX: usize = 99;
@@ -38,12 +40,18 @@ pub struct Node {
     pub apps: Apps,
     /// What comes before `/app/{key}`.
     pub path: String,
+    /// Where clients connect.
+    pub listen: Vec<SocketAddr>,
+    /// When this process began to serve, by the wall clock and by one that nobody sets.
+    pub started: (SystemTime, Instant),
     /// Users that may attach beside the server's own and root.
     pub socket_uids: Vec<u32>,
     /// The limits of the node; each app has its own beside them.
     pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who watches publications pass.
+    pub tails: Tails,
     broker: MemoryBroker,
     mailboxes: Vec<mpsc::UnboundedSender<Post>>,
     /// Where the server is in its life.
@@ -90,6 +98,9 @@ impl Node {
         Self {
             apps: Apps::new(configuration.apps),
             path: configuration.path,
+            listen: configuration.listen,
+            started: (SystemTime::now(), Instant::now()),
+            tails: Tails::new(&configuration.limits),
             socket_uids: configuration.socket_uids,
             limits: configuration.limits,
             metrics: Arc::default(),
@@ -128,6 +139,7 @@ impl Node {
                 "publication"
             );
         }
+        self.tails.show(app, publication);
         self.broker.publish(app, publication, round);
     }
 

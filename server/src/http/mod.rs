@@ -1,9 +1,12 @@
 //! HTTP/1.1 on the clients' port and on the Unix socket.
 //!
 //! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2) and the form of errors:
-//! `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics are served on the
-//! Unix socket only, where the peer's user is checked: they are nobody else's business.
+//! `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics, the
+//! server's status and its tail are served on the Unix socket only, where the peer's user is checked: they are nobody else's
+//! business.
 
+mod status;
+mod tail;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -12,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::rt::{Read, Write};
@@ -51,7 +54,12 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
     let _counted = shard.clients.count();
     let limits = &shard.node.limits;
     let service = service_fn(|request| {
-        let answer = answer(&shard, request, origin);
+        let answer = if origin == Origin::Socket && tail::is_requested(&request) {
+            tail::answer(&shard, &request)
+                .map_or_else(|error| error.map(Either::Left), |lines| lines.map(Either::Right))
+        } else {
+            answer(&shard, request, origin).map(Either::Left)
+        };
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
@@ -92,6 +100,9 @@ fn answer(shard: &Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answ
             let text = shard.node.metrics.render();
             typed(StatusCode::OK, "text/plain; version=0.0.4", text)
         }),
+        ("/status", Origin::Socket) => {
+            when_read(&request, || json(StatusCode::OK, status::render(&shard.node)))
+        }
         (path, Origin::Port) if upgrade::is_clients_path(shard, path) => {
             let mut answer = error(
                 StatusCode::UPGRADE_REQUIRED,

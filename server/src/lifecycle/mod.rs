@@ -103,7 +103,7 @@ pub fn serve(configuration: Configuration) -> Result<(), ServeError> {
 }
 
 async fn conduct(
-    configuration: Configuration,
+    mut configuration: Configuration,
     bound: Bound,
     mut next_signal: impl AsyncFnMut() -> &'static str,
 ) -> Result<(), ServeError> {
@@ -114,6 +114,8 @@ async fn conduct(
     let (ended, mut endings) = mpsc::unbounded_channel();
     let Bound { listeners, addresses, socket } = bound;
     let (socket_listener, socket_file) = socket.split();
+    // With the ports that the system chose.
+    configuration.listen.clone_from(&addresses);
     let mut running = start_shards(configuration, listeners, socket_listener, watching, &ended)?;
     for index in 0..running.len() {
         if (&mut running[index].ready).await.is_err() {
