@@ -31,6 +31,12 @@ return [
      */
     'socket' => env('FANFARE_SOCKET', storage_path('framework/fanfare.sock')),
 
+    /*
+     * Where browsers connect, as they write it: https://app.example, with a path if there is one
+     * before /app. Only `fanfare:doctor` uses it, to try whether a WebSocket gets through.
+     */
+    'url' => env('FANFARE_URL'),
+
     'publish' => [
         // 'auto': shared memory, or the socket where it cannot be had. 'ring' or 'socket': only that.
         'transport' => env('FANFARE_TRANSPORT', 'auto'),

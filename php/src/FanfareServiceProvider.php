@@ -6,7 +6,9 @@ namespace Fanfare\Laravel;
 
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
 use Fanfare\Laravel\Config\ConnectionConfig;
+use Fanfare\Laravel\Console\DoctorCommand;
 use Fanfare\Laravel\Console\StartCommand;
+use Fanfare\Laravel\Console\StatusCommand;
 use Fanfare\Laravel\Publishing\SidecarPublisher;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Illuminate\Broadcasting\BroadcastManager;
@@ -45,7 +47,7 @@ final class FanfareServiceProvider extends ServiceProvider
         }
 
         $this->publishes([self::CONFIG => $this->app->configPath('fanfare.php')], 'fanfare-config');
-        $this->commands([StartCommand::class]);
+        $this->commands([StartCommand::class, StatusCommand::class, DoctorCommand::class]);
     }
 
     /**

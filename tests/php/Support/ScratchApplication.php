@@ -35,12 +35,33 @@ final readonly class ScratchApplication
      */
     public function artisan(string ...$arguments): RunningCommand
     {
+        return $this->run($arguments);
+    }
+
+    /**
+     * The same in a PHP that has not loaded the extension, which tests get from a directory of their own.
+     */
+    public function artisanWithoutExtension(string ...$arguments): RunningCommand
+    {
+        return $this->run($arguments, ['PHP_INI_SCAN_DIR' => null]);
+    }
+
+    /**
+     * @param  list<string>  $arguments
+     * @param  array<string, string|null>  $changes  of the environment; null: not in it
+     */
+    public function run(array $arguments, array $changes = []): RunningCommand
+    {
         $environment = array_filter(
             getenv(),
             static fn (string $name): bool => preg_match('/^(FANFARE|BROADCAST|APP)_/', $name) !== 1,
             ARRAY_FILTER_USE_KEY,
         );
 
-        return new RunningCommand([PHP_BINARY, $this->artisan, '--no-ansi', ...$arguments], null, $environment);
+        return new RunningCommand(
+            [PHP_BINARY, $this->artisan, '--no-ansi', ...$arguments],
+            null,
+            array_filter($changes + $environment, is_string(...)),
+        );
     }
 }

@@ -1,0 +1,135 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Doctor;
+
+use Fanfare\Exception as PublishingFailed;
+use Fanfare\Laravel\Config\PublisherConfig;
+use Fanfare\Laravel\Exceptions\InvalidConfiguration;
+use Fanfare\Laravel\Exceptions\ServerUnreachable;
+use Fanfare\Laravel\Server\Inspector;
+use Fanfare\Sidecar;
+
+/**
+ * Whether a server runs, serves this application's app, and takes a broadcast with these credentials.
+ * The broadcast is a real one, to a channel that nobody subscribes to, and is seen to arrive.
+ */
+final readonly class ServerCheck implements Check
+{
+    private const string CHANNEL = 'fanfare-doctor';
+
+    /** Quarters of a second. */
+    private const int PATIENCE = 12;
+
+    public function title(): string
+    {
+        return 'Server';
+    }
+
+    public function findings(Subject $subject): iterable
+    {
+        $status = $subject->status();
+
+        if ($status === null) {
+            yield Finding::note('Not looked at: the configuration has mistakes.');
+
+            return;
+        }
+
+        if ($status instanceof ServerUnreachable) {
+            yield Finding::error($status->getMessage(), 'See above; `php artisan fanfare:start` in a terminal shows what the server says.');
+
+            return;
+        }
+
+        yield $status->isServing()
+            ? Finding::good("Process {$status->pid} serves on ".implode(', ', $status->listen).'.')
+            : Finding::error("Process {$status->pid} is {$status->phase}.", 'Wait until it has left, and start another one.');
+
+        $unknown = array_diff(array_map('strval', array_keys($subject->server()->apps ?? [])), array_map('strval', array_keys($status->apps)));
+
+        if ($unknown !== []) {
+            yield Finding::error(
+                'It does not know the app '.implode(', ', $unknown).' of this configuration, but '.implode(', ', array_keys($status->apps)).'.',
+                'Was it started before .env was changed? `php artisan fanfare:restart`. Otherwise correct FANFARE_APP_ID.',
+            );
+        }
+
+        yield from $this->broadcast($subject);
+    }
+
+    /**
+     * @return iterable<Finding>
+     */
+    private function broadcast(Subject $subject): iterable
+    {
+        if (! extension_loaded('fanfare')) {
+            yield Finding::note('No broadcast was tried: the extension is not loaded here.');
+
+            return;
+        }
+
+        try {
+            $config = PublisherConfig::from($subject->fanfare, ($subject->connection()['driver'] ?? null) === 'fanfare' ? $subject->connection() : []);
+            $tail = (new Inspector($config->socket))->tail($config->app->id, self::CHANNEL);
+            $sidecar = new Sidecar($config->socket, $config->app->key, $config->app->secret, $config->sidecarOptions());
+            $mark = bin2hex(random_bytes(8));
+            $began = hrtime(true);
+            $sidecar->broadcast(self::CHANNEL, 'fanfare:doctor', "\"{$mark}\"");
+        } catch (PublishingFailed $e) {
+            yield Finding::error("A broadcast is not accepted: {$e->getMessage()}", 'docs/extension.md ("When broadcast() throws") has every case.');
+
+            return;
+        } catch (InvalidConfiguration|ServerUnreachable $e) {
+            yield Finding::error("No broadcast could be tried: {$e->getMessage()}", 'See above.');
+
+            return;
+        }
+
+        $patience = self::PATIENCE;
+
+        try {
+            if ($this->arrives($tail, $mark)) {
+                $ms = number_format((hrtime(true) - $began) / 1e6, 1);
+
+                yield Finding::good("A broadcast with these credentials arrived in {$ms} ms, connecting included, by {$this->words($sidecar->transport())}.");
+
+                return;
+            }
+        } catch (ServerUnreachable $e) {
+            yield Finding::warning("A broadcast was accepted; whether it arrives could not be seen: {$e->getMessage()}", 'See above.');
+
+            return;
+        }
+
+        yield Finding::error('A broadcast was accepted, but the server did not show it.', 'See whether the server is overloaded: `php artisan fanfare:status`. If not, report it.');
+    }
+
+    /**
+     * @param  iterable<string|null>  $tail
+     *
+     * @throws ServerUnreachable
+     */
+    private function arrives(iterable $tail, string $mark): bool
+    {
+        $patience = self::PATIENCE;
+
+        foreach ($tail as $line) {
+            if ($line !== null && str_contains($line, $mark)) {
+                return true;
+            }
+
+            if ($line === null && --$patience === 0) {
+                return false;
+            }
+        }
+
+        return false;
+    }
+
+    private function words(string $transport): string
+    {
+        return $transport === 'ring' ? 'shared memory' : 'the socket, since shared memory could not be had or is switched off';
+    }
+}
