@@ -7,6 +7,7 @@ namespace Fanfare\Laravel;
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
 use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Console\DoctorCommand;
+use Fanfare\Laravel\Console\InstallCommand;
 use Fanfare\Laravel\Console\StartCommand;
 use Fanfare\Laravel\Console\StatusCommand;
 use Fanfare\Laravel\Publishing\SidecarPublisher;
@@ -47,7 +48,7 @@ final class FanfareServiceProvider extends ServiceProvider
         }
 
         $this->publishes([self::CONFIG => $this->app->configPath('fanfare.php')], 'fanfare-config');
-        $this->commands([StartCommand::class, StatusCommand::class, DoctorCommand::class]);
+        $this->commands([InstallCommand::class, StartCommand::class, StatusCommand::class, DoctorCommand::class]);
     }
 
     /**
