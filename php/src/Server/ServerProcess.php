@@ -17,8 +17,14 @@ use SensitiveParameter;
  */
 final class ServerProcess
 {
+    /**
+     * Exit code after SIGUSR1, by which `fanfare:restart` asks for another server. EX_TEMPFAIL: a supervisor
+     * that leaves alone what ended well starts this again.
+     */
+    public const int RESTART = 75;
+
     /** Passed on to the server: the ones by which terminals and supervisors end or reload a program. */
-    private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'];
+    private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'];
 
     /** `si_code` of a signal that the kernel itself sent, as a terminal does to its whole foreground group. */
     private const int SENT_BY_KERNEL = 0x80;
@@ -31,6 +37,8 @@ final class ServerProcess
 
     /** @var list<array{signo: int, code?: int}> */
     private array $early = [];
+
+    private bool $isRestarting = false;
 
     /**
      * @param  list<string>  $arguments  after the binary's own name
@@ -147,11 +155,17 @@ final class ServerProcess
             return;
         }
 
-        proc_terminate($process, $signal['signo']);
+        $this->isRestarting = $this->isRestarting || $signal['signo'] === SIGUSR1;
+
+        proc_terminate($process, $signal['signo'] === SIGUSR1 ? SIGTERM : $signal['signo']);
     }
 
     private function exitCode(int $code): int
     {
+        if ($code === 0 && $this->isRestarting) {
+            return self::RESTART;
+        }
+
         // PHP says -1 when it cannot know.
         return $code < 0 ? 1 : $code;
     }

@@ -40,6 +40,7 @@ final class RunningServer
     public static function application(Scratch $scratch, array $env = []): ScratchApplication
     {
         return new ScratchApplication($scratch, $env + [
+            'APP_ENV' => 'local',
             'BROADCAST_CONNECTION' => 'fanfare',
             'FANFARE_APP_ID' => 'test',
             'FANFARE_APP_KEY' => self::KEY,
