@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
-use fanfare_wire::attach::{Message, RefusalCode, Transport, prove};
+use fanfare_wire::attach::{Message, Purpose, RefusalCode, Transport, prove};
 use fanfare_wire::record::{self, Draft, PublicationLimits};
 use fanfare_wire::ring::Producer;
 
@@ -56,7 +56,10 @@ fn attach_v1() {
         ("challenge", Message::Challenge { nonce }),
         (
             "attach",
-            Message::Attach { transport: Transport::Ring, proof: prove(b"app-secret", &nonce, b"app-key") },
+            Message::Attach {
+                purpose: Purpose::Publish(Transport::Ring),
+                proof: prove(b"app-secret", &nonce, b"app-key"),
+            },
         ),
         (
             "attached",

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use fanfare_wire::attach::{self, Message, RefusalCode, Transport};
+use fanfare_wire::attach::{self, Message, Purpose, RefusalCode, Transport};
 use fanfare_wire::descriptors;
 use fanfare_wire::record::{Draft, PublicationLimits};
 use fanfare_wire::ring::{Producer, ReserveError, SharedMemory};
@@ -125,7 +125,7 @@ impl Php {
 
     fn shake_hands(&mut self) {
         let proof = self.peer.prove(KEY, SECRET);
-        let message = Message::Attach { transport: Transport::Ring, proof };
+        let message = Message::Attach { purpose: Purpose::Publish(Transport::Ring), proof };
         self.peer.say_with(&message, &[self.memfd.as_fd(), self.doorbell.as_fd()]);
         assert!(matches!(self.peer.hear(), Said::Attached { .. }));
     }
