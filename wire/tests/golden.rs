@@ -76,6 +76,12 @@ fn attach_v1() {
         ("record", Message::Record(b"abc")),
         ("ack", Message::Ack { records: 258 }),
         ("goodbye", Message::Goodbye),
+        (
+            "attach-ask",
+            Message::Attach { purpose: Purpose::Ask, proof: prove(b"app-secret", &nonce, b"app-key") },
+        ),
+        ("ask", Message::Ask { method: "GET", target: "/channels", body: b"{}" }),
+        ("answer", Message::Answer { status: 404, body: b"{\"a\":1}" }),
     ];
     for (name, message) in messages {
         let bytes = golden(&format!("attach-v1-{name}"));
