@@ -156,13 +156,16 @@ limits! {
         "the connection is closed", None;
     /// Bytes of a request's body. A batch of ten publications with the most data fits, quotation marks escaped.
     http_body_bytes_max = 6 * MIB, KIB..=64 * MIB,
-        "the request is answered 413", None;
+        "the request is answered 413", Some("api_requests_rejected_total");
+    /// How long a client may take to send a request's body.
+    request_body_timeout_ms = 30_000, 10..=600_000,
+        "the request is answered 408", Some("api_requests_rejected_total");
     /// Channels that one request publishes to. PHP's own way, without HTTP, always has 100.
     publication_channels_max: App = 100, 1..=100,
-        "the request is answered 400 and nothing is delivered", None;
+        "the request is answered 400 and nothing is delivered", Some("api_requests_rejected_total");
     /// Publications of one batch request.
     batch_publications_max: App = 10, 1..=1_000,
-        "the request is answered 400 and nothing is delivered", None;
+        "the request is answered 400 and nothing is delivered", Some("api_requests_rejected_total");
 
     // Publications.
 

@@ -94,6 +94,8 @@ metrics! {
     Counter protocol_errors_total = "Connections that broke the WebSocket protocol.";
     Counter outbox_overflows_total = "Clients that were closed because they did not keep up.";
     Counter accept_errors_total = "Connections that could not be accepted, mostly for want of descriptors.";
+    Counter api_requests_total = "Requests of the HTTP API.";
+    Counter api_requests_rejected_total = "Requests of the HTTP API that were answered by an error.";
     Gauge channels = "Channels with a subscriber, each counted once per shard that has one.";
     Gauge attachments = "PHP processes that are attached.";
     Gauge attachments_ring = "Those of them that use a ring.";

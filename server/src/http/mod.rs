@@ -1,9 +1,10 @@
 //! HTTP/1.1 on the clients' port and on the Unix socket.
 //!
-//! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2) and the form of errors:
-//! `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics are served on the
+//! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2), Pusher's HTTP API ([`api`]) and the form of
+//! errors: `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics are served on the
 //! Unix socket only, where the peer's user is checked: they are nobody else's business.
 
+pub mod api;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -51,8 +52,8 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
     let _counted = shard.clients.count();
     let limits = &shard.node.limits;
     let service = service_fn(|request| {
-        let answer = answer(&shard, request, origin);
-        async move { Ok::<_, Infallible>(answer) }
+        let shard = Rc::clone(&shard);
+        async move { Ok::<_, Infallible>(answer(shard, request, origin).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -74,10 +75,10 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
     }
 }
 
-fn answer(shard: &Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answer {
+async fn answer(shard: Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answer {
     if upgrade::is_requested(&request) {
         return match origin {
-            Origin::Port => upgrade::answer(shard, request),
+            Origin::Port => upgrade::answer(&shard, request),
             Origin::Socket => error(
                 StatusCode::BAD_REQUEST,
                 "websocket_on_unix_socket",
@@ -92,7 +93,8 @@ fn answer(shard: &Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answ
             let text = shard.node.metrics.render();
             typed(StatusCode::OK, "text/plain; version=0.0.4", text)
         }),
-        (path, Origin::Port) if upgrade::is_clients_path(shard, path) => {
+        (path, _) if api::is_api(path, &shard.node.path) => api::answer(shard, request).await,
+        (path, Origin::Port) if upgrade::is_clients_path(&shard, path) => {
             let mut answer = error(
                 StatusCode::UPGRADE_REQUIRED,
                 "upgrade_required",
