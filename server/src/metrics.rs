@@ -97,8 +97,9 @@ metrics! {
     Counter api_requests_total = "Requests of the HTTP API.";
     Counter api_requests_rejected_total = "Requests of the HTTP API that were answered by an error.";
     Gauge channels = "Channels with a subscriber, each counted once per shard that has one.";
-    Gauge attachments = "PHP processes that are attached.";
-    Gauge attachments_ring = "Those of them that use a ring.";
+    Gauge attachments = "Connections over which PHP processes are attached: one for publishing, and one for asking where a process asks.";
+    Gauge attachments_ring = "Those of them that publish by a ring.";
+    Gauge attachments_asking = "Those of them that ask.";
     Counter attachments_total = "Attachments that were accepted.";
     Counter attachments_refused_total = "Attachments that were refused.";
     Counter attachments_broken_total = "Attachments that ended because what came over them was not sound.";

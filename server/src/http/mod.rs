@@ -119,7 +119,11 @@ fn when_read(request: &Request<Incoming>, answer: impl FnOnce() -> Answer) -> An
 }
 
 fn error(status: StatusCode, code: &str, message: &str) -> Answer {
-    json(status, serde_json::json!({"error": {"code": code, "message": message}}).to_string())
+    json(status, error_text(code, message))
+}
+
+fn error_text(code: &str, message: &str) -> String {
+    serde_json::json!({"error": {"code": code, "message": message}}).to_string()
 }
 
 fn json(status: StatusCode, body: String) -> Answer {

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fanfare_wire::attach::MESSAGE_BYTES_MAX;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, EXPECT, HeaderValue};
@@ -24,7 +25,7 @@ use hyper::{Request as HttpRequest, StatusCode};
 use serde_json::{Value, json};
 use tracing::debug;
 
-use super::{Answer, error, json as json_answer};
+use super::{Answer, error, error_text, json as json_answer};
 use crate::apps::App;
 use crate::node::Node;
 use crate::shard::Shard;
@@ -44,16 +45,7 @@ pub(super) async fn answer(shard: Rc<Shard>, http: HttpRequest<Incoming>) -> Ans
             json_answer(StatusCode::OK, value.to_string())
         }
         Err(rejection) => {
-            node.metrics.api_requests_rejected_total.increment();
-            if rejection.code.drops_a_publication() {
-                node.metrics.publications_rejected_total.increment();
-            }
-            debug!(
-                path,
-                code = rejection.code.text(),
-                message = &*rejection.message,
-                "an API request is rejected"
-            );
+            note(&node, &path, &rejection);
             let mut answer = error(rejection.code.status(), rejection.code.text(), &rejection.message);
             if let Some(allow) = rejection.allow {
                 answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
@@ -61,6 +53,45 @@ pub(super) async fn answer(shard: Rc<Shard>, http: HttpRequest<Incoming>) -> Ans
             answer
         }
     }
+}
+
+/// Answers what PHP asks over its attached connection: the status that HTTP would have, and JSON. `target` is what
+/// would stand behind `/apps/{id}`.
+pub(crate) async fn answer_attached(
+    shard: &Shard,
+    app: &Arc<App>,
+    (method, target): (&str, &str),
+    body: &[u8],
+) -> (StatusCode, String) {
+    let node = &shard.node;
+    node.metrics.api_requests_total.increment();
+    let judged = Authorised::attached(method, target)
+        .and_then(|asked| asked.judge_body(body, app.settings().limits()));
+    match judged {
+        Ok(request) => (StatusCode::OK, carry_out(shard, app, &request).await.to_string()),
+        Err(rejection) => {
+            note(node, target, &rejection);
+            (rejection.code.status(), error_text(rejection.code.text(), &rejection.message))
+        }
+    }
+}
+
+/// The answer to a question whose answer, of `found` bytes, is more than one message of the Unix socket can be.
+pub(crate) fn too_long_for_a_message(found: usize) -> (StatusCode, String) {
+    let message = format!(
+        "expected an answer of at most {MESSAGE_BYTES_MAX} bytes, but found {found}; ask for less (filter_by_prefix)"
+    );
+    let code = Code::AnswerTooLarge;
+    (code.status(), error_text(code.text(), &message))
+}
+
+/// Counts and logs a request that is not carried out.
+fn note(node: &Node, path: &str, rejection: &Rejection) {
+    node.metrics.api_requests_rejected_total.increment();
+    if rejection.code.drops_a_publication() {
+        node.metrics.publications_rejected_total.increment();
+    }
+    debug!(path, code = rejection.code.text(), message = &*rejection.message, "an API request is rejected");
 }
 
 /// Judges the head, then reads the body of who may send one, then judges that.

@@ -90,6 +90,8 @@ codes! {
     Batch = BAD_REQUEST, "batch";
     /// More data than `data_bytes_max`.
     DataTooLarge = PAYLOAD_TOO_LARGE, "data_too_large";
+    /// An answer to PHP over the Unix socket that is longer than a message may be.
+    AnswerTooLarge = PAYLOAD_TOO_LARGE, "answer_too_large";
 }
 
 impl Code {

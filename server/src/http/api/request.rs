@@ -83,12 +83,34 @@ pub fn authorise(
 }
 
 impl Authorised {
-    /// Judges the rest.
+    /// What PHP asks over its attached connection, where it has proved its app before: `target` is what would stand
+    /// behind `/apps/{id}`.
     ///
     /// # Errors
-    /// 401 when it is not the body that was signed, 400 for what it says, 413 for too much data.
+    /// 404 and 405 for the path, 400 for a query that cannot be read.
+    pub fn attached(method: &str, target: &str) -> Result<Self, Rejection> {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let endpoint = route::find(method, &format!("/apps/-{path}"), "")?.endpoint;
+        Ok(Self { endpoint, parameters: Parameters::parse(query)? })
+    }
+
+    /// Judges the rest of a signed request.
+    ///
+    /// # Errors
+    /// 401 when it is not the body that was signed, otherwise as [`Authorised::judge_body`].
     pub fn judge(self, body: &[u8], limits: &Limits) -> Result<Request, Rejection> {
         signature::judge_body(body, self.parameters.value("body_md5"))?;
+        self.judge_body(body, limits)
+    }
+
+    /// Judges what is asked for, whoever has vouched for the body.
+    ///
+    /// # Errors
+    /// 400 for what it says, 413 for too much data.
+    pub fn judge_body(self, body: &[u8], limits: &Limits) -> Result<Request, Rejection> {
         Ok(match self.endpoint {
             Endpoint::Events => Request::Publish(publish::event(body, limits)?),
             Endpoint::BatchEvents => Request::PublishBatch(publish::batch(body, limits)?),
@@ -188,6 +210,25 @@ mod tests {
         let query = signed("POST", "/apps/1/events", "key", "", "x");
         assert_eq!(judged("POST", "/apps/1/events", &query, "y"), Err(Code::BodyDigest));
         assert_eq!(judged("POST", "/apps/1/events", "a=1&a=2", "x"), Err(Code::Query));
+    }
+
+    #[test]
+    fn an_attached_process_asks_without_a_signature() {
+        let limits = Limits::default();
+        let asked = |method: &str, target: &str, body: &[u8]| {
+            let judged =
+                Authorised::attached(method, target).and_then(|asked| asked.judge_body(body, &limits));
+            judged.map_err(|rejection| rejection.code)
+        };
+        assert!(matches!(asked("GET", "/channels?info=subscription_count", b""), Ok(Request::Channels(_))));
+        assert_eq!(asked("GET", "/channels/presence-a/users", b""), Ok(Request::Users("presence-a".into())));
+        assert_eq!(asked("GET", "/connections", b""), Ok(Request::Connections));
+        assert_eq!(asked("POST", "/users/7/terminate_connections", b""), Ok(Request::Terminate("7".into())));
+        for target in ["", "/", "channels", "?x", "/apps/7/channels", "//channels"] {
+            assert_eq!(asked("GET", target, b""), Err(Code::NotFound), "{target}");
+        }
+        assert_eq!(asked("PUT", "/events", b"{}"), Err(Code::MethodNotAllowed));
+        assert_eq!(asked("POST", "/events", b"x"), Err(Code::Body));
     }
 
     #[test]
