@@ -135,15 +135,24 @@ mod tests {
 
     const NOW_S: u64 = 1_700_000_000;
 
+    fn configured(apps: &str) -> Vec<crate::config::App> {
+        let text = format!(r#"{{"listen":"127.0.0.1:0","socket":"/s","apps":{apps}}}"#);
+        Configuration::parse(&text, 1).unwrap().apps
+    }
+
     fn apps() -> Apps {
-        let text = r#"{"listen":"127.0.0.1:0","socket":"/s","apps":[
-            {"id":"1","key":"key","secret":"secret"},{"id":"2","key":"off","secret":"secret","enabled":false}]}"#;
-        Apps::new(Configuration::parse(text, 1).unwrap().apps)
+        Apps::new(configured(
+            r#"[{"id":"1","key":"key","secret":"secret"},{"id":"2","key":"off","secret":"secret","enabled":false}]"#,
+        ))
     }
 
     fn judged(method: &str, path: &str, query: &str, body: &str) -> Result<Request, Code> {
+        judged_for(&apps(), method, path, query, body)
+    }
+
+    fn judged_for(apps: &Apps, method: &str, path: &str, query: &str, body: &str) -> Result<Request, Code> {
         let head = Head { method, path, query: Some(query) };
-        let judged = authorise(head, "", &apps(), NOW_S)
+        let judged = authorise(head, "", apps, NOW_S)
             .and_then(|(_, authorised)| authorised.judge(body.as_bytes(), &Limits::default()));
         judged.map_err(|rejection| rejection.code)
     }
@@ -238,5 +247,23 @@ mod tests {
         assert_eq!(judged("HEAD", "/apps/1/channels", &query, ""), Err(Code::AuthSignature));
         assert_eq!(judged("GET", "/apps/1/connections", &query, ""), Err(Code::AuthSignature));
         assert_eq!(judged("GET", "/apps/1/channels/users", &query, ""), Err(Code::AuthSignature));
+    }
+
+    #[test]
+    fn h11_an_app_that_is_configured_anew_is_served_accordingly() {
+        let apps = apps();
+        let query = signed("GET", "/apps/1/channels", "key", "", "");
+        let judged_with = |app: &str| {
+            apps.configure(configured(&format!(r#"[{{"id":"3","key":"three","secret":"secret"}}{app}]"#)));
+            judged_for(&apps, "GET", "/apps/1/channels", &query, "").map(|_| ())
+        };
+        let one = r#",{"id":"1","key":"key","secret":"secret"}"#;
+        let disabled = r#",{"id":"1","key":"key","secret":"secret","enabled":false}"#;
+        let other_secret = r#",{"id":"1","key":"key","secret":"another"}"#;
+        assert_eq!(judged_with(one), Ok(()));
+        assert_eq!(judged_with(disabled), Err(Code::AppDisabled));
+        assert_eq!(judged_with(""), Err(Code::AppUnknown));
+        assert_eq!(judged_with(other_secret), Err(Code::AuthSignature));
+        assert_eq!(judged_with(one), Ok(()));
     }
 }
