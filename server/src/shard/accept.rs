@@ -43,6 +43,7 @@ pub(super) async fn clients(shard: Rc<Shard>, listener: TcpListener) {
                     }
                     None => http::turn_away(&stream),
                 }
+                shard.lobby.make_way().await;
             }
             Err(error) => pause(&shard, &error).await,
         }
