@@ -140,7 +140,7 @@ impl Member {
             0 => self.raw.send(close(1000, "")),
             1 => self.raw.end(),
             2 => self.raw.send(masked(0x83, b"")),
-            _ => return self.raw.reset(),
+            _ => self.raw.reset(),
         }
         // Dropped, which is a FIN, or a RST where something was not read.
     }
