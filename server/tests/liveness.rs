@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 const ASKED: &[u8] = b"\x89\x00\x81\x23{\"event\":\"pusher:ping\",\"data\":\"{}\"}";
 const PONG_TEXT: &str = r#"{"event":"pusher:pong","data":{}}"#;
-/// How often a client that answers is asked here: more often than one that does not could be.
-const ROUNDS: usize = 2;
+/// How often a client that answers is asked here. One that was not heard would not be asked again.
+const ROUNDS: usize = 3;
 
 fn server_with(directory: &tempfile::TempDir, limits: Value) -> Server {
     let mut configuration = configuration(directory.path());
@@ -24,8 +24,14 @@ fn server_with(directory: &tempfile::TempDir, limits: Value) -> Server {
     Server::start(&configuration)
 }
 
+/// Asks soon, and closes soon who does not answer.
 fn impatient(directory: &tempfile::TempDir) -> Server {
-    server_with(directory, json!({"activity_timeout_s": 1, "pong_timeout_s": 1}))
+    server_with(directory, json!({"activity_timeout_s": 1, "pong_timeout_s": 1, "close_timeout_ms": 60_000}))
+}
+
+/// Asks soon, and waits for the answer however slow this machine is.
+fn curious(directory: &tempfile::TempDir) -> Server {
+    server_with(directory, json!({"activity_timeout_s": 1, "pong_timeout_s": 3_600}))
 }
 
 /// Expects to be closed for silence, and answers.
@@ -64,7 +70,7 @@ fn t2_the_silent_are_asked_in_both_ways_and_then_closed_subscribed_or_not() {
 #[test]
 fn t2_whatever_a_client_says_keeps_it() {
     let directory = directory();
-    let server = impatient(&directory);
+    let server = curious(&directory);
     let answers = [
         ("a pong", masked(0x8A, b"")),
         ("an unsolicited pong", masked(0x8A, b"unsolicited")),
@@ -75,10 +81,10 @@ fn t2_whatever_a_client_says_keeps_it() {
         ("half a frame", vec![0x81]),
         ("a fragment", masked(0x01, b"{")),
     ];
-    let ways = answers.len() as u64;
     let kept = answers.map(|(name, answer)| {
         let mut raw = Raw::greeted(&server);
         std::thread::spawn(move || {
+            // The same once more would be another byte of the same frame, or break the rules.
             let rounds = if name.starts_with("half") || name == "a fragment" { 1 } else { ROUNDS };
             for _ in 0..rounds {
                 raw.expect(ASKED, name);
@@ -90,20 +96,18 @@ fn t2_whatever_a_client_says_keeps_it() {
                     _ => {}
                 }
             }
-            // Asked once more: it was not closed in between, and is if it says nothing now.
             raw.expect(ASKED, name);
-            closed_for_silence(&mut raw);
         })
     });
     kept.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(server.metric("connections_silent_total"), ways);
+    assert_eq!(server.metric("connections_silent_total"), 0);
 }
 
 /// A browser on a busy channel never pings by itself: it answers, and nothing else.
 #[test]
 fn t1_a_client_that_only_receives_and_answers_lives_on() {
     let directory = directory();
-    let server = impatient(&directory);
+    let server = curious(&directory);
     let mut raw = Raw::greeted(&server);
     subscribe(&mut raw, "news");
     let mut php = Php::attach(&server);
@@ -172,7 +176,7 @@ fn t3_a_ping_is_answered_at_once_in_whatever_form() {
 #[test]
 fn u4_who_does_not_sign_in_in_time_is_closed_and_who_does_is_not() {
     let directory = directory();
-    let server = server_with(&directory, json!({"signin_timeout_s": 1}));
+    let server = server_with(&directory, json!({"signin_timeout_s": 3, "close_timeout_ms": 60_000}));
     let mut anonymous = Raw::greeted(&server);
     let mut user = Raw::upgrade(&server, PATH);
     let hello: Value = serde_json::from_str(&user.text()).unwrap();

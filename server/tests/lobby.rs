@@ -20,6 +20,7 @@ fn server_with(directory: &tempfile::TempDir, limits: Value) -> Server {
     // Who waits longest is known shard by shard.
     configuration["shards"] = 1.into();
     configuration["limits"] = limits;
+    configuration["limits"]["request_head_timeout_ms"] = 600_000.into();
     Server::start(&configuration)
 }
 
@@ -102,6 +103,7 @@ fn a_crowd_keeps_out_neither_php_nor_clients() {
     let directory = directory();
     let mut configuration = configuration(directory.path());
     configuration["log"]["level"] = "info".into();
+    configuration["limits"] = json!({"request_head_timeout_ms": 600_000});
     let server = Server::start_with_descriptors(&configuration, 256);
     let mut client = Client::connect(&server);
     client.subscribe("news");
@@ -132,6 +134,7 @@ fn clients_leave_descriptors_for_php_as_well() {
     let mut configuration = configuration(directory.path());
     configuration["shards"] = 1.into();
     configuration["log"]["level"] = "info".into();
+    configuration["limits"] = json!({"request_head_timeout_ms": 600_000});
     let server = Server::start_with_descriptors(&configuration, 256);
     let mut clients: Vec<Client> = (0..192).map(|_| Client::connect(&server)).collect();
     assert_eq!(server.metric("connections"), 192);

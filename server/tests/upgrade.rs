@@ -168,37 +168,47 @@ fn c4_e_4100_a_server_with_as_many_connections_as_it_may_have() {
     first.is_alive("it is not the one to suffer");
 }
 
+/// What a client of a refused connection is told.
+fn hear_refusal(raw: &mut Raw) {
+    assert!(raw.text().contains("4001"));
+    assert_eq!(raw.close().0, 4001);
+}
+
+#[test]
+fn c4_a_refused_client_that_does_not_answer_is_cut_off() {
+    let directory = directory();
+    let server = server(&directory, json!({"close_timeout_ms": 200}), json!({}));
+    let mut silent = Raw::upgrade(&server, "/app/unknown?protocol=7");
+    hear_refusal(&mut silent);
+    silent.expect_end("a client that does not answer");
+    wait_until("nothing is left of it", || server.metric("http_connections") == 0);
+}
+
 /// Whatever the client does instead of answering the close.
 #[test]
 fn c4_a_refused_client_hears_why_and_the_socket_ends() {
     let directory = directory();
-    let server = server(&directory, json!({"close_timeout_ms": 200}), json!({}));
+    let server = server(&directory, json!({"close_timeout_ms": 60_000}), json!({}));
     let wrong = "/app/unknown?protocol=7";
-    let hear = |raw: &mut Raw| {
-        assert!(raw.text().contains("4001"));
-        assert_eq!(raw.close().0, 4001);
-    };
-    let mut silent = Raw::upgrade(&server, wrong);
-    hear(&mut silent);
-    silent.expect_end("a client that does not answer");
 
     let mut talkative = Raw::connect(server.address);
     let request = handshake(wrong, "");
     talkative
         .send([request.as_bytes(), &text("{}"), &masked(0x89, b"p"), &close(4001, ""), &text("x")].concat());
     talkative.expect_upgraded();
-    hear(&mut talkative);
+    hear_refusal(&mut talkative);
     talkative.expect_end("a client that has said everything already");
 
     let mut broken = Raw::upgrade(&server, wrong);
     broken.send(b"\x83\x00 and any bytes at all");
-    hear(&mut broken);
+    hear_refusal(&mut broken);
     broken.expect_end("a client that breaks the rules");
 
     let mut half = Raw::upgrade(&server, wrong);
     half.end();
-    hear(&mut half);
+    hear_refusal(&mut half);
     half.expect_end("a client that has ended its side");
+    drop((talkative, broken, half));
     wait_until("nothing is left of them", || server.metric("http_connections") == 0);
 }
 

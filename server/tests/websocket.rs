@@ -511,6 +511,8 @@ fn c2_m10_every_frame_is_answered_as_the_rfc_says() {
     let directory = directory();
     let mut configuration = configuration(directory.path());
     configuration["log"]["level"] = "info".into();
+    // Nothing here ends by waiting.
+    configuration["limits"] = serde_json::json!({"close_timeout_ms": 60_000});
     let server = Server::start(&configuration);
     let tables = [texts(), fragmented(), controls(), headers(), utf_8(), binary_and_large(), closes()];
     let cases: Vec<Case> = tables.into_iter().flatten().collect();

@@ -79,23 +79,28 @@ pub(crate) async fn serve(
             conversation.open();
             conversation.converse(&stream, &mut reader, leftover).await;
             let reader = (!conversation.heard_out).then_some(reader);
-            linger(&shard, key, &stream, reader).await;
+            // Boxed, like the other: nearly all connections are not closing, and each has room for its whole life.
+            Box::pin(linger(&shard, key, &stream, reader)).await;
         }
         Err(refusal) => {
             debug!(%socket_id, code = refusal.code.number(), message = refusal.message, "a client is refused");
             refuse(&shard, key, &refusal);
-            let mut reader = Reader::new(&shard.node.limits);
-            let mut heard_out = false;
-            reader.feed(&leftover, |heard| listen_out(&heard, &mut heard_out));
-            drop(leftover);
-            let reader = (!heard_out).then_some(reader);
-            // Everything is said: it may be closed to make room.
-            visitor.waits();
-            tokio::select! {
-                () = linger(&shard, key, &stream, reader) => {}
-                () = visitor.turned_out() => {}
-            }
+            Box::pin(see_off(&shard, &visitor, key, &stream, leftover)).await;
         }
+    }
+}
+
+/// Waits until a client that was told why it is refused has left, or somebody else needs its place.
+async fn see_off(shard: &Shard, visitor: &Visitor, key: ConnectionKey, stream: &Socket, leftover: Bytes) {
+    let mut reader = Reader::new(&shard.node.limits);
+    let mut heard_out = false;
+    reader.feed(&leftover, |heard| listen_out(&heard, &mut heard_out));
+    drop(leftover);
+    let reader = (!heard_out).then_some(reader);
+    visitor.waits();
+    tokio::select! {
+        () = linger(shard, key, stream, reader) => {}
+        () = visitor.turned_out() => {}
     }
 }
 
@@ -388,8 +393,8 @@ async fn linger(shard: &Shard, key: ConnectionKey, stream: &Socket, mut reader: 
         Poll::Pending
     });
     let timeout = Duration::from_millis(shard.node.limits.close_timeout_ms as u64);
-    // Boxed: a timer is larger than everything else here, and nearly all connections are not closing.
-    drop(Box::pin(tokio::time::timeout(timeout, until_closed)).await);
+    // A client that is not done by then is cut off.
+    drop(tokio::time::timeout(timeout, until_closed).await);
 }
 
 /// Listens for nothing but the end of what a client has to say.

@@ -12,7 +12,7 @@ pub const PATH: &str = "/app/app-key?protocol=7&client=js&version=8.6.0&flash=fa
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// What [`crate::harness::raw::text`] and the others mask with.
+/// What [`masked`] masks with.
 pub const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A handshake for `path` with further header lines, each with its line end.
@@ -140,6 +140,16 @@ impl Raw {
     pub fn expect_end(&mut self, what: &str) {
         while self.fill(what) {}
         assert!(self.input.is_empty(), "{what}: expected the end, but found {}", show(&self.input));
+    }
+
+    /// Expects to be cut off, in good order or not, and to be told nothing before.
+    pub fn expect_cut_off(&mut self) {
+        let mut buf = [0; 16 * 1024];
+        match self.stream.read(&mut buf) {
+            Ok(0) => assert!(self.input.is_empty(), "expected the end, but found {}", show(&self.input)),
+            Ok(n) => panic!("expected the end, but found {}", show(&buf[..n])),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
     }
 
     /// The head of an HTTP response, with its empty line.
