@@ -148,6 +148,9 @@ limits! {
 
     // HTTP.
 
+    /// Connections of the port that are not WebSocket clients: before the upgrade, kept alive between requests, or refused. Together with the WebSocket clients they also leave descriptors for PHP processes: four for each of `attachments_max`, but no more than a quarter of the limit of open files.
+    http_connections_max = 16_384, 1..=10_000_000,
+        "the one that has waited longest for a request is closed; where all are being answered, the new one is answered 503", Some("http_connections_turned_out_total");
     /// Bytes of a request's head.
     request_head_bytes_max = 16 * KIB, 8 * KIB..=MIB,
         "the request is answered 431", None;

@@ -87,6 +87,9 @@ metrics! {
     Gauge connections = "WebSocket connections that are open, refused ones not counted.";
     Counter connections_opened_total = "WebSocket connections that were let in.";
     Counter connections_refused_total = "WebSocket requests that were answered by an error and a close.";
+    Gauge http_connections = "Connections of the port that are not WebSocket clients: not yet, never, or refused.";
+    Counter http_connections_turned_out_total = "Those that were closed to make room for others.";
+    Counter http_connections_refused_total = "Connections of the port that were answered 503, because there was no room for them.";
     Counter messages_total = "Text messages from clients.";
     Counter messages_too_large_total = "Messages from clients over message_bytes_max.";
     Counter client_events_total = "Events that clients sent to each other, refused ones not counted.";

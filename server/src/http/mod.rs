@@ -25,7 +25,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tracing::debug;
 
 use crate::lifecycle::Phase;
-use crate::shard::Shard;
+use crate::shard::{Shard, Visitor};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -39,21 +39,43 @@ enum Origin {
 }
 
 /// Serves a client's connection until it is closed or upgraded.
-pub async fn serve_client(shard: Rc<Shard>, stream: TcpStream) {
-    serve(shard, TokioIo::new(stream), Origin::Port).await;
+pub(crate) async fn serve_client(shard: Rc<Shard>, stream: TcpStream, visitor: Visitor) {
+    let visitor = Rc::new(visitor);
+    tokio::select! {
+        () = serve(shard, TokioIo::new(stream), Some(&visitor)) => {}
+        () = visitor.turned_out() => debug!("an HTTP connection is closed to make room"),
+    }
+}
+
+/// Tells a client that it cannot be taken in, as far as its socket takes that at once. No request of it was read,
+/// and none will be.
+pub(crate) fn turn_away(stream: &TcpStream) {
+    const BODY: &str = r#"{"error":{"code":"too_many_connections","message":"this server has as many connections as it may have; try again later"}}"#;
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1";
+    let _ = stream.try_write(format!("{head}\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len()).as_bytes());
 }
 
 /// Serves a connection of the Unix socket, whose peer may use it.
 pub async fn serve_local(shard: Rc<Shard>, stream: UnixStream) {
-    serve(shard, TokioIo::new(stream), Origin::Socket).await;
+    serve(shard, TokioIo::new(stream), None).await;
 }
 
-async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: Io, origin: Origin) {
+/// Serves a connection: a visitor's on the port, or one of the Unix socket.
+async fn serve<Io: Read + Write + Unpin + Send + 'static>(
+    shard: Rc<Shard>,
+    io: Io,
+    visitor: Option<&Rc<Visitor>>,
+) {
     let _counted = shard.clients.count();
     let limits = &shard.node.limits;
     let service = service_fn(|request| {
-        let shard = Rc::clone(&shard);
-        async move { Ok::<_, Infallible>(answer(shard, request, origin).await) }
+        let (shard, visitor) = (Rc::clone(&shard), visitor.cloned());
+        async move {
+            visitor.as_ref().inspect(|visitor| visitor.is_answered());
+            let answer = answer(shard, request, visitor.as_ref()).await;
+            visitor.as_ref().inspect(|visitor| visitor.waits());
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -67,7 +89,9 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
         served = connection.as_mut() => served,
         () = closing => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // Not even the head of a request may come, and nothing else would end it.
+            let timeout = Duration::from_millis(limits.close_timeout_ms as u64);
+            tokio::time::timeout(timeout, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = served {
@@ -75,11 +99,12 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
     }
 }
 
-async fn answer(shard: Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answer {
+async fn answer(shard: Rc<Shard>, request: Request<Incoming>, visitor: Option<&Rc<Visitor>>) -> Answer {
+    let origin = if visitor.is_some() { Origin::Port } else { Origin::Socket };
     if upgrade::is_requested(&request) {
-        return match origin {
-            Origin::Port => upgrade::answer(&shard, request),
-            Origin::Socket => error(
+        return match visitor {
+            Some(visitor) => upgrade::answer(&shard, visitor, request),
+            None => error(
                 StatusCode::BAD_REQUEST,
                 "websocket_on_unix_socket",
                 "WebSocket clients are served on the port; connect there",

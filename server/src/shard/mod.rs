@@ -7,7 +7,9 @@
 mod accept;
 mod connection;
 mod connections;
+mod headers;
 mod liveness;
+mod lobby;
 mod outbox;
 mod reader;
 mod socket;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::LocalSet;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::apps::AppIndex;
 use crate::hub::{ConnectionKey, Delivery, Herald, Round, ShardIndex};
@@ -33,8 +35,10 @@ use crate::node::{Flushed, Node, Unflushed};
 use crate::pusher::Code;
 use crate::pusher::socket_id::SocketIds;
 use connections::Connections;
+use lobby::Lobby;
 
 pub(crate) use connection::serve as serve_websocket;
+pub(crate) use lobby::Visitor;
 pub(crate) use socket::Socket;
 
 /// What all connections of a shard read into, one after the other.
@@ -120,6 +124,7 @@ pub struct Shard {
     pub peers: Rc<Tally>,
     /// HTTP and WebSocket connections.
     pub clients: Rc<Tally>,
+    lobby: Rc<Lobby>,
 }
 
 /// How many of something there are, and when there are none.
@@ -182,6 +187,7 @@ async fn serve(equipment: Equipment) -> io::Result<()> {
         rings: Cell::new(0),
         peers: Rc::default(),
         clients: Rc::default(),
+        lobby: Lobby::new(&node),
         node,
     });
     for listener in listeners {
@@ -305,6 +311,7 @@ impl Shard {
             if at > 0 {
                 tokio::time::sleep(pause).await;
             }
+            debug!(shard = self.index, clients = slice.len(), "clients are told to connect again");
             let mut connections = self.connections.borrow_mut();
             for &key in slice {
                 connections.close(key, Code::ReconnectNow, "the server is leaving; connect again");
