@@ -27,15 +27,19 @@ struct Client {
 
 impl Client {
     /// Reads up to the next thing that is heard; a pong with `sign` gives none.
-    fn read(&mut self, sign: &[u8]) -> Option<Heard> {
+    fn read(&mut self, sign: &[u8]) -> Result<Option<Heard>, tungstenite::Error> {
         loop {
-            let message = self.socket.read().unwrap();
+            let message = self.socket.read()?;
             if matches!(&message, Message::Pong(payload) if payload == sign) {
-                return None;
+                return Ok(None);
             }
-            self.closing |= message.is_close();
+            if message.is_close() {
+                self.closing = true;
+                // The answer. The server may be gone already, if it was the client that began.
+                let _ = self.socket.flush();
+            }
             if let Some(heard) = Heard::of(message) {
-                return Some(heard);
+                return Ok(Some(heard));
             }
         }
     }
@@ -58,7 +62,7 @@ impl Sockets {
                 self.signs += 1;
                 let sign = self.signs.to_be_bytes();
                 client.socket.send(Message::Ping(sign.to_vec().into())).unwrap();
-                while let Some(heard) = client.read(&sign) {
+                while let Some(heard) = client.read(&sign).unwrap() {
                     client.inbox.push_back(heard);
                     if client.closing {
                         break;
@@ -100,7 +104,7 @@ impl Place for Sockets {
         let closes = message.is_close();
         from.socket.send(message).unwrap();
         while closes && !from.closing {
-            let heard = from.read(&[]);
+            let heard = from.read(&[]).unwrap();
             from.inbox.extend(heard);
         }
         self.settle();
@@ -108,7 +112,14 @@ impl Place for Sockets {
 
     fn hear(&mut self, client: &str) -> Option<Heard> {
         let client = self.client(client);
-        client.inbox.pop_front().or_else(|| client.read(&[]))
+        match client.inbox.pop_front() {
+            None if !client.closing => {
+                // What has not come by now comes with time, or never: then patience ends in an error.
+                let heard = client.read(&[]);
+                heard.unwrap_or_else(|error| panic!("nothing was heard within {PATIENCE:?}: {error}"))
+            }
+            heard => heard,
+        }
     }
 
     fn heard(&mut self, client: &str) -> Vec<Heard> {

@@ -44,6 +44,7 @@ macro_rules! for_every_scene {
             c6_origins
             l_connection_channels_max
             l_message_bytes_max
+            l_message_bytes_max_by_default
             m10_invalid_utf8
             m10_l_json_depth_max
             m10_s13_not_understood
