@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::logs::{self, Sparingly};
 use crate::metrics::Metrics;
 use crate::publication::Publication;
+use crate::pusher::admission::{self, Refusal};
 use crate::pusher::channel::{self, Kind};
 use crate::pusher::events;
 use crate::shard::Post;
@@ -112,6 +113,16 @@ impl Node {
     /// Whether the server is on its way out.
     pub fn is_leaving(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining
+    }
+
+    /// Judges a client's WebSocket request: which app it is let in to, if any.
+    ///
+    /// # Errors
+    /// [`Refusal`] is what the client is told.
+    pub fn admit(&self, path: &str, query: Option<&str>, origin: Option<&[u8]>) -> Result<Arc<App>, Refusal> {
+        let app = admission::admit(path, query, &self.path, |key| self.apps.by_key(key))?;
+        admission::judge_app(&app.settings(), origin)?;
+        Ok(app)
     }
 
     /// Publishes: writes the journal, tells the broker, and collects in `round` what is to be delivered here.

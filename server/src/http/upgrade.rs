@@ -1,7 +1,7 @@
 //! The WebSocket opening handshake, RFC 6455 section 4.2.
 //!
 //! Owns what makes a request a handshake and its answer. Who is let in is judged here, by
-//! [`crate::pusher::admission`], but told inside the accepted WebSocket: a browser shows a script nothing of a
+//! [`Node::admit`](crate::node::Node::admit), but told inside the accepted WebSocket: a browser shows a script nothing of a
 //! refused upgrade. Only a handshake that is itself malformed gets an HTTP error.
 
 use std::rc::Rc;
@@ -22,7 +22,6 @@ use tracing::debug;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Answer, error};
-use crate::pusher::admission;
 use crate::shard::{self, Shard, Socket, Visitor};
 
 /// Whether a request asks for a WebSocket.
@@ -42,10 +41,8 @@ pub(super) fn answer(shard: &Rc<Shard>, visitor: &Rc<Visitor>, mut request: Requ
         Err(answer) => return *answer,
     };
     let uri = request.uri();
-    let find = |key: &str| shard.node.apps.by_key(key);
     let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
-    let admitted = admission::admit(uri.path(), uri.query(), &shard.node.path, find)
-        .and_then(|app| admission::judge_app(&app.settings(), origin).map(|()| app));
+    let admitted = shard.node.admit(uri.path(), uri.query(), origin);
     let upgraded = hyper::upgrade::on(&mut request);
     let (shard, visitor) = (Rc::clone(shard), Rc::clone(visitor));
     let counted = shard.clients.count();

@@ -34,9 +34,9 @@ use crate::pusher::{ChannelName, ClientEvent, Code, Effect, Session, Setting, ev
 const READS_MAX: usize = 16;
 
 /// A connection's entry in its shard, removed however the task ends: a panic here must not leave it behind.
-struct Place {
+pub(super) struct Place {
     shard: Rc<Shard>,
-    key: ConnectionKey,
+    pub(super) key: ConnectionKey,
     /// Counted for the node and for this app.
     app: Option<Arc<App>>,
 }
@@ -61,38 +61,67 @@ pub(crate) async fn serve(
     admitted: Result<Arc<App>, Refusal>,
 ) {
     let stream = Rc::new(stream);
+    let Begun { place, mut reader, conversation } = begin(&shard, &stream, admitted);
+    // Boxed, both: nearly all connections are not closing, and each has room for its whole life.
+    match conversation {
+        Some(mut conversation) => {
+            drop(visitor);
+            conversation.converse(&stream, &mut reader, leftover).await;
+            let reader = (!conversation.heard_out).then_some(reader);
+            Box::pin(linger(&shard, place.key, &stream, reader)).await;
+        }
+        None => Box::pin(see_off(&shard, &visitor, place.key, &stream, reader, leftover)).await,
+    }
+}
+
+/// A connection that has begun.
+pub(super) struct Begun<'a> {
+    pub(super) place: Place,
+    pub(super) reader: Reader,
+    /// None with a client that is refused: it has been told why and only has to read it.
+    pub(super) conversation: Option<Conversation<'a>>,
+}
+
+/// Takes on a connection and says hello, or why the client is refused.
+pub(super) fn begin<'a>(
+    shard: &'a Rc<Shard>,
+    stream: &Rc<Socket>,
+    admitted: Result<Arc<App>, Refusal>,
+) -> Begun<'a> {
     let socket_id = shard.socket_ids.borrow_mut().draw();
-    let key = shard.connections.borrow_mut().open(socket_id, Rc::clone(&stream));
-    let mut place = Place { shard: Rc::clone(&shard), key, app: None };
+    let key = shard.connections.borrow_mut().open(socket_id, Rc::clone(stream));
+    let mut place = Place { shard: Rc::clone(shard), key, app: None };
     let admitted = admitted.and_then(|app| {
-        count(&shard, &app)?;
+        count(shard, &app)?;
         place.app = Some(Arc::clone(&app));
         Ok(app)
     });
     match admitted {
         Ok(app) => {
-            drop(visitor);
             debug!(%socket_id, app = app.settings().app.id, "a client is let in");
-            let mut reader = Reader::new(app.settings().limits());
+            let reader = Reader::new(app.settings().limits());
             shard.connections.borrow_mut().admit(key, Arc::clone(&app));
-            let mut conversation = Conversation::new(&shard, key, app, Session::new(socket_id));
+            let mut conversation = Conversation::new(shard, key, app, Session::new(socket_id));
             conversation.open();
-            conversation.converse(&stream, &mut reader, leftover).await;
-            let reader = (!conversation.heard_out).then_some(reader);
-            // Boxed, like the other: nearly all connections are not closing, and each has room for its whole life.
-            Box::pin(linger(&shard, key, &stream, reader)).await;
+            Begun { place, reader, conversation: Some(conversation) }
         }
         Err(refusal) => {
             debug!(%socket_id, code = refusal.code.number(), message = refusal.message, "a client is refused");
-            refuse(&shard, key, &refusal);
-            Box::pin(see_off(&shard, &visitor, key, &stream, leftover)).await;
+            refuse(shard, key, &refusal);
+            Begun { place, reader: Reader::new(&shard.node.limits), conversation: None }
         }
     }
 }
 
 /// Waits until a client that was told why it is refused has left, or somebody else needs its place.
-async fn see_off(shard: &Shard, visitor: &Visitor, key: ConnectionKey, stream: &Socket, leftover: Bytes) {
-    let mut reader = Reader::new(&shard.node.limits);
+async fn see_off(
+    shard: &Shard,
+    visitor: &Visitor,
+    key: ConnectionKey,
+    stream: &Socket,
+    mut reader: Reader,
+    leftover: Bytes,
+) {
     let mut heard_out = false;
     reader.feed(&leftover, |heard| listen_out(&heard, &mut heard_out));
     drop(leftover);
@@ -147,7 +176,7 @@ enum Read {
 }
 
 /// A session, and where its effects go.
-struct Conversation<'a> {
+pub(super) struct Conversation<'a> {
     shard: &'a Shard,
     key: ConnectionKey,
     app: Arc<App>,
@@ -216,7 +245,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Hears what is in `input`, and flushes the answers once.
-    fn take_in(&mut self, reader: &mut Reader, input: &[u8]) {
+    pub(super) fn take_in(&mut self, reader: &mut Reader, input: &[u8]) {
         let mut effects = Vec::new();
         let metrics = &self.shard.node.metrics;
         self.shard.connections.borrow_mut().hear(self.key);

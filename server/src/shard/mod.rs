@@ -13,6 +13,8 @@ mod lobby;
 mod outbox;
 mod reader;
 mod socket;
+#[cfg(test)]
+mod transcripts;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -173,23 +175,7 @@ pub fn run(equipment: Equipment) -> io::Result<()> {
 
 async fn serve(equipment: Equipment) -> io::Result<()> {
     let Equipment { index, node, listeners, socket, mailbox, ready, detached } = equipment;
-    let shard = Rc::new(Shard {
-        index,
-        connections: RefCell::new(Connections::new(
-            index,
-            Arc::clone(&node) as Arc<dyn Herald>,
-            Arc::clone(&node.metrics),
-            node.limits.outbox_bytes_max,
-        )),
-        scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
-        round: RefCell::new(Round::new(node.shards())),
-        socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
-        rings: Cell::new(0),
-        peers: Rc::default(),
-        clients: Rc::default(),
-        lobby: Lobby::new(&node),
-        node,
-    });
+    let shard = Rc::new(Shard::new(index, node));
     for listener in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         tokio::task::spawn_local(accept::clients(Rc::clone(&shard), listener));
@@ -240,15 +226,41 @@ async fn look_after(shard: Rc<Shard>) {
         looks.tick().await;
         // 136 years.
         let now_s = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
-        shard.connections.borrow_mut().look(now_s, &shard.node.metrics);
-        shard.flush();
-        if shard.index == 0 {
-            shard.node.tell_counts_due();
-        }
+        shard.look(now_s);
     }
 }
 
 impl Shard {
+    /// A shard without connections.
+    fn new(index: ShardIndex, node: Arc<Node>) -> Self {
+        Self {
+            index,
+            connections: RefCell::new(Connections::new(
+                index,
+                Arc::clone(&node) as Arc<dyn Herald>,
+                Arc::clone(&node.metrics),
+                node.limits.outbox_bytes_max,
+            )),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+            round: RefCell::new(Round::new(node.shards())),
+            socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
+            rings: Cell::new(0),
+            peers: Rc::default(),
+            clients: Rc::default(),
+            lobby: Lobby::new(&node),
+            node,
+        }
+    }
+
+    /// Does what is due `now_s` seconds after the shard began.
+    fn look(&self, now_s: u32) {
+        self.connections.borrow_mut().look(now_s, &self.node.metrics);
+        self.flush();
+        if self.index == 0 {
+            self.node.tell_counts_due();
+        }
+    }
+
     /// Takes one post; what it touches is flushed by the caller, who holds on to the guard until then.
     fn take(self: &Rc<Self>, post: Post) -> Option<Unflushed> {
         match post {
