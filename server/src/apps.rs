@@ -14,6 +14,7 @@ use crate::hub::cache::EventCache;
 use crate::hub::{Directory, Users};
 use crate::limits::Limits;
 use crate::metrics::Metric;
+use crate::webhooks::AppHooks;
 
 /// Which app, from 0, for as long as the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub app: config::App,
     /// Whether it is served.
     pub standing: Standing,
+    /// Who is told what happens in its channels; none, when nobody is.
+    pub hooks: Option<Arc<AppHooks>>,
 }
 
 /// Whether an app is served.
@@ -58,7 +61,11 @@ pub enum Standing {
 impl Settings {
     fn new(app: config::App) -> Arc<Self> {
         let standing = if app.enabled { Standing::Served } else { Standing::Disabled };
-        Arc::new(Self { app, standing })
+        let hooks = (!app.webhooks.is_empty()).then(|| {
+            let (key, secret) = (app.key.as_str().into(), app.secret.clone());
+            Arc::new(AppHooks { key, secret, endpoints: app.webhooks.clone() })
+        });
+        Arc::new(Self { app, standing, hooks })
     }
 
     /// The app's limits.
@@ -150,6 +157,8 @@ impl Apps {
                 changes.removed += 1;
                 app.configure(Arc::new(Settings {
                     standing: Standing::Removed,
+                    // They were removed with it.
+                    hooks: None,
                     ..Settings::clone(&settings)
                 }));
             }
