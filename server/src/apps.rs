@@ -233,4 +233,23 @@ mod tests {
         assert!(Arc::ptr_eq(&apps.by_id("1").unwrap(), &one));
         assert_eq!(one.settings().standing, Standing::Served);
     }
+    #[test]
+    fn w_a_new_configuration_replaces_who_is_told() {
+        let with = |webhooks: &str| {
+            configured(&format!(r#"[{{"id":"1","key":"a","secret":"x","webhooks":{webhooks}}}]"#))
+        };
+        let apps = Apps::new(with("[]"));
+        let app = apps.by_key("a").unwrap();
+        assert!(app.settings().hooks.is_none());
+        let hooks = |app: &App| app.settings().hooks.clone().unwrap();
+        apps.configure(with(r#"[{"url":"http://one/"}]"#));
+        let first = hooks(&app);
+        assert_eq!((&*first.key, first.endpoints[0].url.to_string()), ("a", "http://one/".to_owned()));
+        apps.configure(with(r#"[{"url":"http://one/"}]"#));
+        assert!(Arc::ptr_eq(&first, &hooks(&app)), "nothing has changed");
+        apps.configure(with(r#"[{"url":"http://two/"},{"url":"http://three/"}]"#));
+        assert_eq!(hooks(&app).endpoints.len(), 2);
+        apps.configure(configured(r#"[{"id":"2","key":"b","secret":"x"}]"#));
+        assert!(app.settings().hooks.is_none(), "its endpoints were removed with it");
+    }
 }

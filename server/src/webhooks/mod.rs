@@ -5,9 +5,9 @@
 //! the callers when something is worth telling, and that it is told once, not once per shard or node.
 
 //!
-//! [`queue`] takes events from the shards, [`settle`] holds those that may be undone within moments, [`backlog`] is
-//! what waits for one endpoint and makes batches of it, [`deliver`] tries until they are accepted, and [`sender`] is
-//! one attempt. [`engine`] is the thread.
+//! `queue` takes events from the shards, `settle` holds those that may be undone within moments, `backlog` is
+//! what waits for one endpoint and makes batches of it, `deliver` tries until they are accepted, and `sender` is
+//! one attempt. `engine` is the thread.
 
 mod backlog;
 mod deliver;

@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod php;
+pub mod receiver;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
