@@ -65,9 +65,18 @@ impl Endpoint {
 
     /// Whether `event` passes the filters.
     pub fn wants(&self, event: &Event) -> bool {
-        let channel = event.channel();
-        self.events.contains(event.kind())
-            && self.channel_prefix.as_ref().is_none_or(|prefix| channel.starts_with(&**prefix))
+        self.events.contains(event.kind()) && self.covers(event.channel())
+    }
+
+    /// Whether it wants `event` or its opposite.
+    pub fn wants_to_know(&self, event: &Event) -> bool {
+        let kind = event.kind();
+        let wanted = |kind| self.events.contains(kind);
+        (wanted(kind) || kind.opposite().is_some_and(wanted)) && self.covers(event.channel())
+    }
+
+    fn covers(&self, channel: &str) -> bool {
+        self.channel_prefix.as_ref().is_none_or(|prefix| channel.starts_with(&**prefix))
             && self.channel_suffix.as_ref().is_none_or(|suffix| channel.ends_with(&**suffix))
     }
 }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ahash::RandomState;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -20,17 +20,20 @@ use tracing::warn;
 
 use super::backlog::Bounds;
 use super::deliver::{self, Line};
-use super::queue::Notice;
+use super::queue::{Notice, Notices};
 use super::sender::{Sender, Target};
 use super::settle::Settling;
 use super::{AppHooks, Event};
 use crate::limits::Limits;
+use crate::logs::Sparingly;
 use crate::metrics::Metrics;
 
 /// Notices that are taken before the endpoints have their turn.
 const NOTICES_MAX: usize = 256;
 /// Threads that look up names, which the system does one after the other for each.
 const LOOK_UPS_MAX: usize = 32;
+
+static REFUSALS: Sparingly = Sparingly::new();
 
 /// The wish that what waits be sent, and within what time.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ pub(super) struct Equipment {
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) authorities: Vec<CertificateDer<'static>>,
-    pub(super) notices: mpsc::UnboundedReceiver<Notice>,
+    pub(super) notices: Notices,
     /// Its end without a word ends the thread at once.
     pub(super) finish: oneshot::Receiver<Finish>,
 }
@@ -168,20 +171,30 @@ async fn run(equipment: Equipment) {
                 Ok(finish) => break finish,
                 Err(_) => return,
             },
-            count = notices.recv_many(&mut taken, NOTICES_MAX), if !notices.is_closed() || !notices.is_empty() => {
-                if count > 0 {
-                    shared.take(&mut settling, &mut taken);
-                }
+            _ = notices.take(&mut taken, NOTICES_MAX), if !notices.are_over() => {
+                shared.take(&mut settling, &mut taken);
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
         while let Some(notice) = settling.due(Instant::now()) {
             shared.tell(&notice);
         }
+        let events = notices.refused();
+        if events > 0
+            && let Some(left_out) = REFUSALS.permit(std::time::Instant::now())
+        {
+            let max = limits.webhook_queue_bytes_max;
+            warn!(
+                events,
+                max,
+                left_out,
+                "webhook events are dropped: as many wait to settle as may (webhook_queue_bytes_max)"
+            );
+        }
     };
     // Whoever notifies from now on is told that nobody listens.
     notices.close();
-    while notices.recv_many(&mut taken, NOTICES_MAX).await > 0 {
+    while notices.take(&mut taken, NOTICES_MAX).await > 0 {
         shared.take(&mut settling, &mut taken);
     }
     while let Some(notice) = settling.release() {

@@ -4,14 +4,11 @@
 //! back when its [`Share`] is dropped. Taking room is one atomic exchange, so that a shard never waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
-use tracing::warn;
 
 use super::{AppHooks, Event};
-use crate::logs::Sparingly;
 use crate::metrics::Metrics;
 
 /// An event, and the endpoints of its app at the moment at which it happened.
@@ -30,35 +27,63 @@ pub(super) struct Queue {
     room: Arc<Room>,
 }
 
-static FULL: Sparingly = Sparingly::new();
+/// The thread's end.
+#[derive(Debug)]
+pub(super) struct Notices {
+    receiver: mpsc::UnboundedReceiver<Notice>,
+    room: Arc<Room>,
+}
 
 impl Queue {
     /// A queue of `bytes_max`, and its other end.
-    pub(super) fn new(bytes_max: usize, metrics: Arc<Metrics>) -> (Self, mpsc::UnboundedReceiver<Notice>) {
+    pub(super) fn new(bytes_max: usize, metrics: Arc<Metrics>) -> (Self, Notices) {
         // The room is the bound.
         let (notices, receiver) = mpsc::unbounded_channel();
-        (Self { notices, room: Room::new(bytes_max, metrics) }, receiver)
+        let room = Room::new(bytes_max, metrics);
+        (Self { notices, room: Arc::clone(&room) }, Notices { receiver, room })
     }
 
-    /// Hands an event over, or drops and counts it.
+    /// Hands an event over, or drops and counts it. Whoever calls may hold a lock, so nothing is logged here: the
+    /// thread does it ([`Notices::refused`]).
     pub(super) fn notify(&self, hooks: &Arc<AppHooks>, event: Event) {
-        // None, when only the event's opposite is wanted: it still has to be known.
-        let endpoints = hooks.endpoints.iter().filter(|endpoint| endpoint.wants(&event)).count();
-        let dropped = &self.room.metrics.webhooks_dropped_total;
-        let Some(share) = Room::take(&self.room, event.bytes(), endpoints as u64) else {
-            dropped.add(endpoints as u64);
-            if let Some(left_out) = FULL.permit(Instant::now()) {
-                let max = self.room.bytes_max;
-                warn!(
-                    max,
-                    left_out, "a webhook event is dropped: as many wait as may (webhook_queue_bytes_max)"
-                );
-            }
+        if !hooks.endpoints.iter().any(|endpoint| endpoint.wants_to_know(&event)) {
             return;
+        }
+        // None, when only the event's opposite is wanted: it still has to be known.
+        let endpoints = hooks.endpoints.iter().filter(|endpoint| endpoint.wants(&event)).count() as u64;
+        let dropped = &self.room.metrics.webhooks_dropped_total;
+        let Some(share) = Room::take(&self.room, event.bytes(), endpoints) else {
+            self.room.refused.fetch_add(1, Ordering::Relaxed);
+            return dropped.add(endpoints);
         };
         // An error is a thread that has ended, as it does while the server leaves.
         if self.notices.send(Notice { hooks: Arc::clone(hooks), event, _share: share }).is_err() {
-            dropped.add(endpoints as u64);
+            dropped.add(endpoints);
+        }
+    }
+}
+
+impl Notices {
+    /// Waits for notices. Gives how many were put into `taken`, at most `max`: 0 when nobody can notify any more.
+    pub(super) async fn take(&mut self, taken: &mut Vec<Notice>, max: usize) -> usize {
+        self.receiver.recv_many(taken, max).await
+    }
+
+    /// Whether nobody can notify any more and nothing is left.
+    pub(super) fn are_over(&self) -> bool {
+        self.receiver.is_closed() && self.receiver.is_empty()
+    }
+
+    /// Takes no further ones: whoever notifies from now on drops and counts.
+    pub(super) fn close(&mut self) {
+        self.receiver.close();
+    }
+
+    /// How many there was no room for since this was asked the last time.
+    pub(super) fn refused(&self) -> u64 {
+        match self.room.refused.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.room.refused.swap(0, Ordering::Relaxed),
         }
     }
 }
@@ -68,6 +93,8 @@ impl Queue {
 pub(super) struct Room {
     bytes_max: usize,
     bytes: AtomicUsize,
+    /// Events that there was no room for.
+    refused: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
@@ -82,7 +109,7 @@ pub(super) struct Share {
 
 impl Room {
     pub(super) fn new(bytes_max: usize, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { bytes_max, bytes: AtomicUsize::new(0), metrics })
+        Arc::new(Self { bytes_max, bytes: AtomicUsize::new(0), refused: AtomicU64::new(0), metrics })
     }
 
     /// Takes room for an event that `endpoints` endpoints want, if there is as much.
@@ -123,7 +150,8 @@ mod tests {
         assert_eq!(numbers(), (4, 0));
         queue.notify(&hooks, event.clone());
         assert_eq!(numbers(), (4, 2), "each event counts once per endpoint");
-        drop(notices.try_recv().unwrap());
+        assert_eq!((notices.refused(), notices.refused()), (1, 0));
+        drop(notices.receiver.try_recv().unwrap());
         assert_eq!(numbers(), (2, 2));
         queue.notify(&hooks, event.clone());
         assert_eq!(numbers(), (4, 2));
@@ -138,10 +166,14 @@ mod tests {
         let (queue, mut notices) = Queue::new(1024, Arc::clone(&metrics));
         let mut endpoint = Endpoint::new(Url::parse("http://localhost/").unwrap());
         endpoint.events = EventKinds::from_iter([EventKind::ChannelVacated]);
+        endpoint.channel_prefix = Some("a".to_owned());
         let hooks =
             Arc::new(AppHooks { key: "k".into(), secret: Secret::new("s"), endpoints: vec![endpoint] });
         queue.notify(&hooks, Event::ChannelOccupied { channel: "a".into() });
         assert_eq!(metrics.webhooks_waiting.value(), 0);
-        assert_eq!(notices.try_recv().unwrap().event.kind(), EventKind::ChannelOccupied);
+        assert_eq!(notices.receiver.try_recv().unwrap().event.kind(), EventKind::ChannelOccupied);
+        queue.notify(&hooks, Event::CacheMiss { channel: "a".into() });
+        queue.notify(&hooks, Event::ChannelVacated { channel: "b".into() });
+        assert!(notices.receiver.try_recv().is_err(), "what nobody wants to know does not come at all");
     }
 }
