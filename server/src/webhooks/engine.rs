@@ -30,8 +30,9 @@ use crate::metrics::Metrics;
 
 /// Notices that are taken before the endpoints have their turn.
 const NOTICES_MAX: usize = 256;
-/// Threads that look up names, which the system does one after the other for each.
-const LOOK_UPS_MAX: usize = 32;
+/// Names that are looked up at a time, each on a thread that ends when it is idle: a dead name server holds one for as
+/// long as the system likes, and must not hold up the others.
+const LOOK_UPS_MAX: usize = 128;
 
 static REFUSALS: Sparingly = Sparingly::new();
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -62,6 +63,8 @@ struct Script {
     release: Condvar,
     /// The secrets that a body may be signed with.
     secrets: Vec<String>,
+    /// Connections that were made.
+    connections: AtomicUsize,
 }
 
 impl Receiver {
@@ -80,11 +83,13 @@ impl Receiver {
             released: Mutex::new(false),
             release: Condvar::new(),
             secrets: secrets.iter().map(ToString::to_string).collect(),
+            connections: AtomicUsize::new(0),
         });
         let (scheme, host) = if tls.is_some() { ("https", "localhost") } else { ("http", "127.0.0.1") };
         let serving = Arc::clone(&script);
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
+                serving.connections.fetch_add(1, Ordering::Relaxed);
                 let (tls, sender, script) = (tls.clone(), sender.clone(), Arc::clone(&serving));
                 std::thread::spawn(move || match tls {
                     Some(tls) => {
@@ -130,6 +135,11 @@ impl Receiver {
         }
         assert!(is_last(&events[events.len() - 1]), "something came after the last: {events:#?}");
         events
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.script.connections.load(Ordering::Relaxed)
     }
 
     /// Everything that has come and was not looked at.
