@@ -49,6 +49,13 @@ impl Metric {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Several fewer, of a gauge.
+    pub fn subtract(&self, n: u64) {
+        if n > 0 {
+            self.0.fetch_sub(n, Ordering::Relaxed);
+        }
+    }
+
     /// The number now.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -29,6 +29,7 @@ use crate::publication::{Data, Publication};
 use crate::pusher::admission::Refusal;
 use crate::pusher::channel::Kind;
 use crate::pusher::{ChannelName, ClientEvent, Code, Effect, Session, Setting, events};
+use crate::webhooks::{Event, EventKind};
 
 /// Reads in a row before others have their turn.
 const READS_MAX: usize = 16;
@@ -338,7 +339,12 @@ impl<'a> Conversation<'a> {
         }
         match subscribed.remembered {
             None => {}
-            Some(None) => self.send(&events::cache_miss(channel)),
+            Some(None) => {
+                self.send(&events::cache_miss(channel));
+                self.shard.node.tell_webhooks(&self.app, EventKind::CacheMiss, || Event::CacheMiss {
+                    channel: channel.shared(),
+                });
+            }
             Some(Some(last)) => {
                 let frame = frame::event(&last.event, channel.as_str(), &Data::Text(&last.data));
                 self.shard.connections.borrow_mut().enqueue(self.key, frame);
@@ -360,11 +366,25 @@ impl<'a> Conversation<'a> {
         node.metrics.client_events_total.increment();
         // Nobody waits for it to be flushed: a client is promised nothing about what it sends.
         drop(self.shard.deliver(|round| node.publish(&self.app, &publication, round)));
+        node.tell_webhooks(&self.app, EventKind::ClientEvent, || Event::ClientEvent {
+            channel: channel.shared(),
+            event: event.clone(),
+            data: text_of(json.as_deref()),
+            socket_id: self.session.socket_id(),
+            user_id,
+        });
     }
 
     fn flush(&self) {
         self.shard.connections.borrow_mut().flush_touched(&self.shard.node.metrics);
     }
+}
+
+/// The data of a client event as webhooks tell it: the string that it is, or the JSON text of anything else.
+fn text_of(json: Option<&str>) -> String {
+    let json = json.unwrap_or_default();
+    let string = json.starts_with('"').then(|| serde_json::from_str(json).ok()).flatten();
+    string.unwrap_or_else(|| json.to_owned())
 }
 
 /// After the close frame is enqueued: writes what waits, reads on until the client has closed too (with a `reader`,

@@ -26,6 +26,7 @@ use super::*;
 use crate::config::Configuration;
 use crate::publication::Publication;
 use crate::pusher::SocketId;
+use crate::webhooks::Webhooks;
 
 /// A client's side of a socket in memory.
 struct Wire {
@@ -188,7 +189,9 @@ fn played(scene: &Scene) -> Result<(), Difference> {
     let configuration = Configuration::parse(&configuration.to_string(), 1).unwrap();
     let (senders, mailboxes) = (0..configuration.shards).map(|_| mpsc::unbounded_channel()).unzip();
     let (_phase, phase) = watch::channel(Phase::Serving);
-    let node = Arc::new(Node::new(configuration, senders, phase, 122));
+    let metrics = Arc::default();
+    let (webhooks, _ending) = Webhooks::start(&configuration.limits, None, Arc::clone(&metrics)).unwrap();
+    let node = Arc::new(Node::new(configuration, senders, phase, 122, metrics, webhooks));
     let shards: Vec<_> =
         (0..node.shards()).map(|index| Rc::new(Shard::new(index, Arc::clone(&node)))).collect();
     let runtime =

@@ -15,6 +15,7 @@ pub mod client;
 pub mod http;
 pub mod php;
 pub mod raw;
+pub mod receiver;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
