@@ -27,11 +27,12 @@ final class Sidecar
      *     ring_bytes?: int,
      *     publish_timeout_ms?: int,
      *     connect_timeout_ms?: int,
+     *     ask_timeout_ms?: int,
      *     exit_timeout_ms?: int
      * } $options transport: auto takes the ring and falls back to the socket (auto). ring_bytes: what may wait for
      *     the server, a power of two (1048576). publish_timeout_ms: how long a broadcast waits for room (250).
-     *     connect_timeout_ms: how long attaching may take (500). exit_timeout_ms: how long the end of the process
-     *     waits until everything is read (1000).
+     *     connect_timeout_ms: how long attaching may take (500). ask_timeout_ms: how long an answer may take (1000).
+     *     exit_timeout_ms: how long the end of the process waits until everything is read (1000).
      *
      * @throws \ValueError What is wrong with the arguments.
      */
@@ -53,6 +54,23 @@ final class Sidecar
      * @throws \ValueError What is wrong with the arguments.
      */
     public function broadcast(array|string $channels, string $event, string $data, ?string $except = null): void {}
+
+    /**
+     * Asks the server what goes on in this app, or has it do something: the requests of Pusher's HTTP API, without
+     * HTTP and without a signature, over a connection of its own.
+     *
+     * @param string $method GET or POST.
+     * @param string $path What stands behind `/apps/{id}` there, such as `/channels/presence-room/users`.
+     * @param string|null $body JSON, where the request has a body.
+     *
+     * @return array{0: int, 1: string} The status that HTTP would have, and JSON.
+     *
+     * @throws Unavailable No server can be reached, or it did not answer within ask_timeout_ms.
+     * @throws TooLarge The question is larger than a message may be.
+     * @throws Rejected The server refuses this process: credentials, user or version.
+     * @throws \ValueError What is wrong with the arguments.
+     */
+    public function ask(string $method, string $path, ?string $body = null): array {}
 
     /**
      * How this process reaches the server at the moment.

@@ -13,6 +13,7 @@ use fanfare_wire::sys::ForkSentinel;
 use rustix::event::PollFlags;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::inquiry::{Answer, Inquiry, Question};
 use crate::link::{self, AttachFailure, Identity, Link};
 use crate::options::{Options, TransportChoice};
 use crate::outcome::Outcome;
@@ -42,6 +43,7 @@ pub(crate) struct Attachment {
     link: Option<Link>,
     /// Kept without a link: it holds what the next server must deliver.
     transport: Option<Transport>,
+    inquiry: Inquiry,
     looked_ns: u64,
 }
 
@@ -120,7 +122,8 @@ fn each(mut run: impl FnMut(&mut Attachment)) {
 
 impl Attachment {
     fn new(identity: Identity, options: Options) -> Result<Self, Outcome> {
-        Ok(Self { identity, options, sentinel: new_sentinel()?, link: None, transport: None, looked_ns: 0 })
+        let (sentinel, inquiry) = (new_sentinel()?, Inquiry::default());
+        Ok(Self { identity, options, sentinel, link: None, transport: None, inquiry, looked_ns: 0 })
     }
 
     /// Commits one publication. When it returns `Ok`, the record is in memory that survives the server.
@@ -149,6 +152,17 @@ impl Attachment {
             Ok(()) => Ok(()),
             Err(why) => self.commit_with_patience(draft, why),
         }
+    }
+
+    /// Asks the server something, over a connection apart from what is broadcast.
+    ///
+    /// # Errors
+    /// [`Outcome`]; there is no answer then.
+    pub(crate) fn ask(&mut self, question: Question<'_>) -> Result<Answer, Outcome> {
+        if !self.sentinel.is_same_process() {
+            self.start_anew_after_fork()?;
+        }
+        self.inquiry.ask(&self.identity, &self.options, question)
     }
 
     /// The slow path: the ring is full, or the server has just gone.
@@ -267,13 +281,13 @@ impl Attachment {
             Some(transport) => transport,
             None => Transport::new(&self.options)?,
         };
-        let mut attached = Link::attach(&self.identity, transport.descriptors(), timeout);
+        let mut attached = transport.attach(&self.identity, timeout);
         if matches!(attached, Err(AttachFailure::RingRefused(_)))
             && self.options.transport == TransportChoice::Auto
             && transport.is_drained()
         {
             transport = Transport::socket(&self.options);
-            attached = Link::attach(&self.identity, None, timeout);
+            attached = transport.attach(&self.identity, timeout);
         }
         let outcome = match attached {
             Ok(mut link) => {
@@ -425,6 +439,7 @@ impl Attachment {
     fn let_go(&mut self) {
         self.link = None;
         self.transport = None;
+        self.inquiry.let_go();
     }
 
     fn unread_records(&mut self) -> u64 {

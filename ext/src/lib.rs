@@ -10,6 +10,7 @@
 #![allow(missing_docs, reason = "the module macro makes an entry point that cannot be documented")]
 
 mod attachment;
+mod inquiry;
 mod link;
 mod options;
 mod outcome;

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fanfare_wire::attach::{self, Message, RefusalCode, SOCKET_PATH_BYTES_MAX, Transport};
+use fanfare_wire::attach::{self, Message, Purpose, RefusalCode, SOCKET_PATH_BYTES_MAX};
 use fanfare_wire::descriptors;
 use fanfare_wire::record::PublicationLimits;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -58,13 +58,14 @@ impl From<Outcome> for AttachFailure {
 const CLIENT: &str = concat!("php fanfare-ext-", env!("CARGO_PKG_VERSION"));
 
 impl Link {
-    /// Connects and attaches within `timeout`. With `ring`, its memfd and doorbell are handed over.
+    /// Connects and attaches within `timeout`, for `purpose`; `passed` are the memfd and doorbell of a ring.
     ///
     /// # Errors
     /// [`AttachFailure`] with a message that says what was expected, found, and what to do.
     pub(crate) fn attach(
         identity: &Identity,
-        ring: Option<[BorrowedFd<'_>; 2]>,
+        purpose: Purpose,
+        passed: &[BorrowedFd<'_>],
         timeout: Duration,
     ) -> Result<Self, AttachFailure> {
         let deadline = Instant::now() + timeout;
@@ -72,10 +73,7 @@ impl Link {
         handshake.send(&Message::Hello { key: &identity.key, client: CLIENT }, &[])?;
         let nonce = handshake.challenge()?;
         let proof = attach::prove(&identity.secret, &nonce, &identity.key);
-        match ring {
-            Some(ring) => handshake.send(&Message::Attach { transport: Transport::Ring, proof }, &ring)?,
-            None => handshake.send(&Message::Attach { transport: Transport::Socket, proof }, &[])?,
-        }
+        handshake.send(&Message::Attach { purpose, proof }, passed)?;
         let (limits, server) = handshake.attached()?;
         Ok(Self { stream: handshake.stream, limits, server, leftover: handshake.buffer })
     }

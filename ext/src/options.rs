@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) publish_timeout: Duration,
     /// `connect_timeout_ms`: how long connecting and the handshake may take.
     pub(crate) connect_timeout: Duration,
+    /// `ask_timeout_ms`: how long an answer may take.
+    pub(crate) ask_timeout: Duration,
     /// `exit_timeout_ms`: how long the end of the process waits for unread records.
     pub(crate) exit_timeout: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for Options {
             publish_timeout: Duration::from_millis(250),
             // A living server answers in well under a millisecond, but on a busy machine it first has to have its turn.
             connect_timeout: Duration::from_millis(500),
+            ask_timeout: Duration::from_millis(1000),
             exit_timeout: Duration::from_millis(1000),
         }
     }
@@ -97,10 +100,11 @@ impl Options {
             }
             "publish_timeout_ms" => self.publish_timeout = milliseconds(key, value, 0)?,
             "connect_timeout_ms" => self.connect_timeout = milliseconds(key, value, 1)?,
+            "ask_timeout_ms" => self.ask_timeout = milliseconds(key, value, 1)?,
             "exit_timeout_ms" => self.exit_timeout = milliseconds(key, value, 0)?,
             _ => {
                 return Err(format!(
-                    "expected transport, ring_bytes, publish_timeout_ms, connect_timeout_ms or exit_timeout_ms, but found {key:?}"
+                    "expected transport, ring_bytes, publish_timeout_ms, connect_timeout_ms, ask_timeout_ms or exit_timeout_ms, but found {key:?}"
                 ));
             }
         }

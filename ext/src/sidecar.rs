@@ -5,16 +5,22 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use ext_php_rs::boxed::ZBox;
 use ext_php_rs::flags::ClassFlags;
 use ext_php_rs::prelude::*;
+use ext_php_rs::types::ZendHashTable;
 use fanfare_wire::attach::SOCKET_PATH_BYTES_MAX;
 use fanfare_wire::record::Draft;
 
 use crate::attachment::{self, Attachment};
+use crate::inquiry::{Answer, Question};
 use crate::link::Identity;
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::zend::{Channels, ChannelsArgument, NullableStringArgument, OptionsArgument, StringArgument};
+
+/// Bytes of a path that is asked for: names of channels and users, and a query.
+const PATH_BYTES_MAX: usize = 8192;
 
 /// The local Fanfare server, as PHP sees it. See `stubs/fanfare.stub.php`.
 #[php_class]
@@ -76,6 +82,37 @@ impl Sidecar {
             );
         };
         Ok(attachment.broadcast(&draft)?)
+    }
+
+    /// Asks the server something, and waits for the answer: status and JSON.
+    pub fn ask(
+        &self,
+        method: StringArgument<'_>,
+        path: StringArgument<'_>,
+        body: NullableStringArgument<'_>,
+    ) -> PhpResult<ZBox<ZendHashTable>> {
+        let text = |argument: &StringArgument<'_>, position, name| {
+            let bytes = argument.bytes("ask", position, name)?;
+            // Longer ones are no question's; the wire counts them with 16 bits.
+            std::str::from_utf8(bytes)
+                .ok()
+                .filter(|text| text.len() <= PATH_BYTES_MAX)
+                .map(str::to_owned)
+                .ok_or_else(|| {
+                    let rest = format!("must be UTF-8 text of at most {PATH_BYTES_MAX} bytes");
+                    Outcome::Value(format!("Fanfare\\Sidecar::ask(): Argument #{position} (${name}) {rest}"))
+                })
+        };
+        let (method, target) = (text(&method, 1, "method")?, text(&path, 2, "path")?);
+        let body = body.bytes("ask", 3, "body")?.unwrap_or_default();
+        let Ok(mut attachment) = self.attachment.try_borrow_mut() else {
+            return Err(Outcome::Unavailable("another call of this process is under way".to_owned()).into());
+        };
+        let Answer { status, body } = attachment.ask(Question { method: &method, target: &target, body })?;
+        let mut pair = ZendHashTable::with_capacity(2);
+        pair.push(i64::from(status))?;
+        pair.push(String::from_utf8_lossy(&body).as_ref())?;
+        Ok(pair)
     }
 
     /// The transport of this process's attachment: `ring`, `socket`, or `none` while there is none.

@@ -14,6 +14,7 @@ use crate::hub::cache::EventCache;
 use crate::hub::{Directory, Users};
 use crate::limits::Limits;
 use crate::metrics::Metric;
+use crate::webhooks::AppHooks;
 
 /// Which app, from 0, for as long as the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub app: config::App,
     /// Whether it is served.
     pub standing: Standing,
+    /// Who is told what happens in its channels; none, when nobody is.
+    pub hooks: Option<Arc<AppHooks>>,
 }
 
 /// Whether an app is served.
@@ -58,7 +61,11 @@ pub enum Standing {
 impl Settings {
     fn new(app: config::App) -> Arc<Self> {
         let standing = if app.enabled { Standing::Served } else { Standing::Disabled };
-        Arc::new(Self { app, standing })
+        let hooks = (!app.webhooks.is_empty()).then(|| {
+            let (key, secret) = (app.key.as_str().into(), app.secret.clone());
+            Arc::new(AppHooks { key, secret, endpoints: app.webhooks.clone() })
+        });
+        Arc::new(Self { app, standing, hooks })
     }
 
     /// The app's limits.
@@ -150,6 +157,8 @@ impl Apps {
                 changes.removed += 1;
                 app.configure(Arc::new(Settings {
                     standing: Standing::Removed,
+                    // They were removed with it.
+                    hooks: None,
                     ..Settings::clone(&settings)
                 }));
             }
@@ -231,5 +240,24 @@ mod tests {
         );
         assert!(Arc::ptr_eq(&apps.by_id("1").unwrap(), &one));
         assert_eq!(one.settings().standing, Standing::Served);
+    }
+    #[test]
+    fn w_a_new_configuration_replaces_who_is_told() {
+        let with = |webhooks: &str| {
+            configured(&format!(r#"[{{"id":"1","key":"a","secret":"x","webhooks":{webhooks}}}]"#))
+        };
+        let apps = Apps::new(with("[]"));
+        let app = apps.by_key("a").unwrap();
+        assert!(app.settings().hooks.is_none());
+        let hooks = |app: &App| app.settings().hooks.clone().unwrap();
+        apps.configure(with(r#"[{"url":"http://one/"}]"#));
+        let first = hooks(&app);
+        assert_eq!((&*first.key, first.endpoints[0].url.to_string()), ("a", "http://one/".to_owned()));
+        apps.configure(with(r#"[{"url":"http://one/"}]"#));
+        assert!(Arc::ptr_eq(&first, &hooks(&app)), "nothing has changed");
+        apps.configure(with(r#"[{"url":"http://two/"},{"url":"http://three/"}]"#));
+        assert_eq!(hooks(&app).endpoints.len(), 2);
+        apps.configure(configured(r#"[{"id":"2","key":"b","secret":"x"}]"#));
+        assert!(app.settings().hooks.is_none(), "its endpoints were removed with it");
     }
 }

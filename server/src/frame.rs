@@ -1,7 +1,7 @@
 //! WebSocket frames that the server sends (RFC 6455 section 5.2): one frame a message, never masked.
 //!
 //! Owns the bytes. A frame is encoded once and shared by all outboxes that it is put into. Reading frames, and
-//! answering pings and closes of clients, is tungstenite's.
+//! hearing pings and closes of clients, is tungstenite's.
 
 use bytes::Bytes;
 
@@ -10,8 +10,11 @@ use crate::pusher::{Code, events};
 
 const FIN_TEXT: u8 = 0x81;
 const FIN_CLOSE: u8 = 0x88;
+const FIN_PONG: u8 = 0x8A;
 /// A ping without a payload, which every WebSocket client answers by itself.
 pub const PING: Bytes = Bytes::from_static(b"\x89\x00");
+/// A close frame without a code.
+pub const CLOSE: Bytes = Bytes::from_static(b"\x88\x00");
 /// The longest header of an unmasked frame.
 const HEADER_BYTES_MAX: usize = 10;
 /// Bytes of a control frame's payload (section 5.5); a close frame has two of them for its code.
@@ -38,12 +41,24 @@ pub fn event(event: &str, channel: &str, data: &Data<'_>) -> Bytes {
     finish(buf, FIN_TEXT)
 }
 
+/// The answer to a ping, with what that held.
+pub fn pong(payload: &[u8]) -> Bytes {
+    let mut buf = vec![0; HEADER_BYTES_MAX];
+    buf.extend_from_slice(payload);
+    finish(buf, FIN_PONG)
+}
+
 /// A close frame. A reason of more than 123 bytes is cut, between characters.
 pub fn close(code: Code, reason: &str) -> Bytes {
+    close_with(code.number(), reason)
+}
+
+/// A close frame with a number that may be a client's own, where that is answered in kind.
+pub fn close_with(number: u16, reason: &str) -> Bytes {
     let cut = (0..=reason.len().min(CLOSE_REASON_BYTES_MAX)).rev().find(|&at| reason.is_char_boundary(at));
     let reason = &reason.as_bytes()[..cut.unwrap_or(0)];
     let mut buf = vec![0; HEADER_BYTES_MAX];
-    buf.extend_from_slice(&code.number().to_be_bytes());
+    buf.extend_from_slice(&number.to_be_bytes());
     buf.extend_from_slice(reason);
     finish(buf, FIN_CLOSE)
 }

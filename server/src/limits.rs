@@ -148,6 +148,9 @@ limits! {
 
     // HTTP.
 
+    /// Connections of the port that are not WebSocket clients: before the upgrade, kept alive between requests, or refused. Together with the WebSocket clients they also leave descriptors for PHP processes: four for each of `attachments_max`, but no more than a quarter of the limit of open files.
+    http_connections_max = 16_384, 1..=10_000_000,
+        "the one that has waited longest for a request is closed; where all are being answered, the new one is answered 503", Some("http_connections_turned_out_total");
     /// Bytes of a request's head.
     request_head_bytes_max = 16 * KIB, 8 * KIB..=MIB,
         "the request is answered 431", None;
@@ -156,13 +159,16 @@ limits! {
         "the connection is closed", None;
     /// Bytes of a request's body. A batch of ten publications with the most data fits, quotation marks escaped.
     http_body_bytes_max = 6 * MIB, KIB..=64 * MIB,
-        "the request is answered 413", None;
+        "the request is answered 413", Some("api_requests_rejected_total");
+    /// How long a client may take to send a request's body.
+    request_body_timeout_ms = 30_000, 10..=600_000,
+        "the request is answered 408", Some("api_requests_rejected_total");
     /// Channels that one request publishes to. PHP's own way, without HTTP, always has 100.
     publication_channels_max: App = 100, 1..=100,
-        "the request is answered 400 and nothing is delivered", None;
+        "the request is answered 400 and nothing is delivered", Some("api_requests_rejected_total");
     /// Publications of one batch request.
     batch_publications_max: App = 10, 1..=1_000,
-        "the request is answered 400 and nothing is delivered", None;
+        "the request is answered 400 and nothing is delivered", Some("api_requests_rejected_total");
 
     // Publications.
 

@@ -49,6 +49,13 @@ impl Metric {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Several fewer, of a gauge.
+    pub fn subtract(&self, n: u64) {
+        if n > 0 {
+            self.0.fetch_sub(n, Ordering::Relaxed);
+        }
+    }
+
     /// The number now.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -87,6 +94,9 @@ metrics! {
     Gauge connections = "WebSocket connections that are open, refused ones not counted.";
     Counter connections_opened_total = "WebSocket connections that were let in.";
     Counter connections_refused_total = "WebSocket requests that were answered by an error and a close.";
+    Gauge http_connections = "Connections of the port that are not WebSocket clients: not yet, never, or refused.";
+    Counter http_connections_turned_out_total = "Those that were closed to make room for others.";
+    Counter http_connections_refused_total = "Connections of the port that were answered 503, because there was no room for them.";
     Counter messages_total = "Text messages from clients.";
     Counter messages_too_large_total = "Messages from clients over message_bytes_max.";
     Counter client_events_total = "Events that clients sent to each other, refused ones not counted.";
@@ -94,9 +104,12 @@ metrics! {
     Counter protocol_errors_total = "Connections that broke the WebSocket protocol.";
     Counter outbox_overflows_total = "Clients that were closed because they did not keep up.";
     Counter accept_errors_total = "Connections that could not be accepted, mostly for want of descriptors.";
+    Counter api_requests_total = "Requests of the HTTP API.";
+    Counter api_requests_rejected_total = "Requests of the HTTP API that were answered by an error.";
     Gauge channels = "Channels with a subscriber, each counted once per shard that has one.";
-    Gauge attachments = "PHP processes that are attached.";
-    Gauge attachments_ring = "Those of them that use a ring.";
+    Gauge attachments = "Connections over which PHP processes are attached: one for publishing, and one for asking where a process asks.";
+    Gauge attachments_ring = "Those of them that publish by a ring.";
+    Gauge attachments_asking = "Those of them that ask.";
     Counter attachments_total = "Attachments that were accepted.";
     Counter attachments_refused_total = "Attachments that were refused.";
     Counter attachments_broken_total = "Attachments that ended because what came over them was not sound.";

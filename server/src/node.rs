@@ -25,10 +25,12 @@ use crate::limits::Limits;
 use crate::logs::{self, Sparingly};
 use crate::metrics::Metrics;
 use crate::publication::Publication;
+use crate::pusher::admission::{self, Refusal};
 use crate::pusher::channel::{self, Kind};
 use crate::pusher::events;
 use crate::shard::Post;
 use crate::tail::Tails;
+use crate::webhooks::{Event, EventKind, Webhooks};
 
 /// Subscribers from which on they are told their number only every now and then.
 const COUNTED_AT_ONCE_MAX: usize = 99;
@@ -52,6 +54,7 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// Who watches publications pass.
     pub tails: Tails,
+    webhooks: Webhooks,
     broker: MemoryBroker,
     mailboxes: Vec<mpsc::UnboundedSender<Post>>,
     /// Where the server is in its life.
@@ -94,6 +97,8 @@ impl Node {
         mailboxes: Vec<mpsc::UnboundedSender<Post>>,
         phase: watch::Receiver<Phase>,
         process: u32,
+        metrics: Arc<Metrics>,
+        webhooks: Webhooks,
     ) -> Self {
         Self {
             apps: Apps::new(configuration.apps),
@@ -103,7 +108,8 @@ impl Node {
             tails: Tails::new(&configuration.limits),
             socket_uids: configuration.socket_uids,
             limits: configuration.limits,
-            metrics: Arc::default(),
+            metrics,
+            webhooks,
             broker: MemoryBroker,
             mailboxes,
             phase,
@@ -123,6 +129,16 @@ impl Node {
     /// Whether the server is on its way out.
     pub fn is_leaving(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining
+    }
+
+    /// Judges a client's WebSocket request: which app it is let in to, if any.
+    ///
+    /// # Errors
+    /// [`Refusal`] is what the client is told.
+    pub fn admit(&self, path: &str, query: Option<&str>, origin: Option<&[u8]>) -> Result<Arc<App>, Refusal> {
+        let app = admission::admit(path, query, &self.path, |key| self.apps.by_key(key))?;
+        admission::judge_app(&app.settings(), origin)?;
+        Ok(app)
     }
 
     /// Publishes: writes the journal, tells the broker, and collects in `round` what is to be delivered here.
@@ -214,7 +230,23 @@ impl Node {
         }
     }
 
+    /// Tells the app's webhooks, if one of them wants to hear of this kind or its opposite: otherwise the event is not
+    /// even made.
+    pub fn tell_webhooks(&self, app: &App, kind: EventKind, event: impl FnOnce() -> Event) {
+        if let Some(hooks) = app.settings().hooks.as_ref().filter(|hooks| hooks.wants(kind)) {
+            self.webhooks.notify(hooks, event());
+        }
+    }
+
+    fn tell_webhooks_of_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize) {
+        self.tell_webhooks(app, EventKind::SubscriptionCount, || Event::SubscriptionCount {
+            channel: Arc::clone(channel),
+            subscription_count: subscriptions as u64,
+        });
+    }
+
     fn tell_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize, shards: ShardSet) {
+        self.tell_webhooks_of_count(app, channel, subscriptions);
         let text = events::subscription_count(channel, subscriptions);
         self.tell_subscribers(app, channel, shards, &text, Unheard::ByAll);
     }
@@ -238,22 +270,47 @@ impl Node {
     }
 }
 
+/// Whether anybody is told how many subscribe.
+fn is_counted(app: &App, channel: &str) -> bool {
+    let has_no_members = matches!(channel::kind(channel), Kind::Public | Kind::Private | Kind::Encrypted);
+    has_no_members && app.settings().app.subscription_count
+}
+
 impl Herald for Node {
     fn changed(&self, app: &App, channel: &Arc<str>, change: Change<'_>) {
         match change {
-            Change::Occupied | Change::Vacated => {}
+            // The connections of one user are nobody's business but the user's.
+            Change::Occupied | Change::Vacated if channel::kind(channel) == Kind::User => {}
+            Change::Occupied => self.tell_webhooks(app, EventKind::ChannelOccupied, || {
+                Event::ChannelOccupied { channel: Arc::clone(channel) }
+            }),
+            Change::Vacated => {
+                // Nobody is left to be told the number 0 but these.
+                if is_counted(app, channel) {
+                    self.tell_webhooks_of_count(app, channel, 0);
+                }
+                self.tell_webhooks(app, EventKind::ChannelVacated, || Event::ChannelVacated {
+                    channel: Arc::clone(channel),
+                });
+            }
             Change::MemberAdded { member, shards, stamp } => {
+                self.tell_webhooks(app, EventKind::MemberAdded, || Event::MemberAdded {
+                    channel: Arc::clone(channel),
+                    user_id: Arc::clone(&member.user_id),
+                });
                 let text = events::member_added(channel, member);
                 self.tell_subscribers(app, channel, shards, &text, Unheard::AsMembership(stamp));
             }
             Change::MemberRemoved { user_id, shards, stamp } => {
+                self.tell_webhooks(app, EventKind::MemberRemoved, || Event::MemberRemoved {
+                    channel: Arc::clone(channel),
+                    user_id: user_id.into(),
+                });
                 let text = events::member_removed(channel, user_id);
                 self.tell_subscribers(app, channel, shards, &text, Unheard::AsMembership(stamp));
             }
             Change::Counted { subscriptions, shards } => {
-                let counted =
-                    matches!(channel::kind(channel), Kind::Public | Kind::Private | Kind::Encrypted);
-                if !counted || !app.settings().app.subscription_count {
+                if !is_counted(app, channel) {
                     return;
                 }
                 if subscriptions <= COUNTED_AT_ONCE_MAX {

@@ -6,7 +6,7 @@ mod harness;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use fanfare_wire::attach::{Message, RefusalCode, Transport};
+use fanfare_wire::attach::{Message, Purpose, RefusalCode, Transport};
 use harness::client::Client;
 use harness::php::{Peer, Php, Said, doorbell};
 use harness::{KEY, SECRET, Server, configuration, directory, wait_until};
@@ -52,7 +52,7 @@ impl Scene {
     fn offer(&self, memory: &OwnedFd, doorbell: &OwnedFd) -> Peer {
         let mut peer = Peer::connect(&self.server);
         let proof = peer.prove(KEY, SECRET);
-        let message = Message::Attach { transport: Transport::Ring, proof };
+        let message = Message::Attach { purpose: Purpose::Publish(Transport::Ring), proof };
         peer.say_with(&message, &[memory.as_fd(), doorbell.as_fd()]);
         peer
     }
@@ -82,7 +82,7 @@ fn wrong_credentials_are_refused_without_saying_which_is_wrong() {
     for (key, secret) in [(KEY, "guess"), ("unknown", SECRET), ("other-key", SECRET), ("", "")] {
         let mut peer = Peer::connect(&scene.server);
         let proof = peer.prove(key, secret);
-        peer.say(&Message::Attach { transport: Transport::Socket, proof });
+        peer.say(&Message::Attach { purpose: Purpose::Publish(Transport::Socket), proof });
         let (code, message) = peer.refused();
         assert_eq!(code, RefusalCode::Credentials);
         messages.push(message);
@@ -100,7 +100,7 @@ fn a_proof_is_good_for_one_challenge_only() {
     let stale = Peer::connect(&scene.server).prove(KEY, SECRET);
     let mut peer = Peer::connect(&scene.server);
     peer.prove(KEY, SECRET);
-    peer.say(&Message::Attach { transport: Transport::Socket, proof: stale });
+    peer.say(&Message::Attach { purpose: Purpose::Publish(Transport::Socket), proof: stale });
     scene.refused(peer, RefusalCode::Credentials, "secret");
 }
 
@@ -195,7 +195,7 @@ fn descriptors_that_are_not_asked_for_are_refused_and_closed() {
         let mut peer = Peer::connect(&scene.server);
         let proof = peer.prove(KEY, SECRET);
         let fds = [memory.as_fd(); 1];
-        peer.say_with(&Message::Attach { transport: Transport::Ring, proof }, &fds[..count]);
+        peer.say_with(&Message::Attach { purpose: Purpose::Publish(Transport::Ring), proof }, &fds[..count]);
         scene.refused(peer, RefusalCode::Ring, &format!("found {count}"));
     }
     // With every message.
@@ -203,7 +203,10 @@ fn descriptors_that_are_not_asked_for_are_refused_and_closed() {
     let mut peer = Peer::connect(&scene.server);
     peer.say_with(&Message::Hello { key: b"k", client: "t" }, &[memory.as_fd(); 2]);
     assert!(matches!(peer.hear(), Said::Challenge(_)));
-    peer.say_with(&Message::Attach { transport: Transport::Socket, proof: [0; 32] }, &[memory.as_fd(); 2]);
+    peer.say_with(
+        &Message::Attach { purpose: Purpose::Publish(Transport::Socket), proof: [0; 32] },
+        &[memory.as_fd(); 2],
+    );
     scene.refused(peer, RefusalCode::Protocol, "at most 2");
     wait_until("no descriptor is left", || scene.server.descriptors() <= before);
 }
@@ -273,7 +276,7 @@ fn the_number_of_attachments_is_bounded_and_a_goodbye_makes_room() {
     let mut first = Php::attach(&server);
     let mut peer = Peer::connect(&server);
     let proof = peer.prove(KEY, SECRET);
-    peer.say(&Message::Attach { transport: Transport::Socket, proof });
+    peer.say(&Message::Attach { purpose: Purpose::Publish(Transport::Socket), proof });
     assert_eq!(peer.refused().0, RefusalCode::Capacity);
     first.peer.say(&Message::Goodbye);
     assert_eq!(first.peer.hear(), Said::End);

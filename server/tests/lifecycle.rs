@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fanfare_wire::attach::{Message, Transport};
+use fanfare_wire::attach::{Message, Purpose, Transport};
 use fanfare_wire::record::Draft;
 use harness::client::Client;
 use harness::php::{Peer, Php, Said};
@@ -249,7 +249,7 @@ fn record(data: &str) -> Vec<u8> {
 fn attach_by_socket(server: &Server) -> Peer {
     let mut peer = Peer::connect(server);
     let proof = peer.prove(KEY, SECRET);
-    peer.say(&Message::Attach { transport: Transport::Socket, proof });
+    peer.say(&Message::Attach { purpose: Purpose::Publish(Transport::Socket), proof });
     let Said::Attached(limits) = peer.hear() else { panic!("expected to be attached") };
     assert_eq!(limits.data_bytes_max, 256 * 1024);
     peer

@@ -43,6 +43,6 @@ TypeError: Fanfare\Sidecar::__construct(): Argument #3 ($secret) must be of type
 TypeError: Fanfare\Sidecar::__construct(): Argument #4 ($options) must be of type array, null given
 ValueError: Fanfare\Sidecar::__construct(): Argument #1 ($socket) must be the path of a Unix socket of at most 107 bytes, 108 bytes given; choose a shorter one, for example below /run
 ValueError: Fanfare\Sidecar::__construct(): Argument #1 ($socket) must be the path of a Unix socket of at most 107 bytes, a path with a NUL byte given
-ValueError: Fanfare\Sidecar::__construct(): Argument #4 ($options): transport: expected 'auto', 'ring' or 'socket', but found "tcp"; ring_bytes: expected a power of two from 4096 to 268435456, but found 5000; publish_timeout_ms: expected milliseconds as an int from 0 to 60000, but found -1; expected transport, ring_bytes, publish_timeout_ms, connect_timeout_ms or exit_timeout_ms, but found "exit_timeout"; expected names as keys, but found 7
+ValueError: Fanfare\Sidecar::__construct(): Argument #4 ($options): transport: expected 'auto', 'ring' or 'socket', but found "tcp"; ring_bytes: expected a power of two from 4096 to 268435456, but found 5000; publish_timeout_ms: expected milliseconds as an int from 0 to 60000, but found -1; expected transport, ring_bytes, publish_timeout_ms, connect_timeout_ms, ask_timeout_ms or exit_timeout_ms, but found "exit_timeout"; expected names as keys, but found 7
 bool(false)
 string(4) "none"

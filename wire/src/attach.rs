@@ -4,11 +4,13 @@
 //! PHP                                     server
 //!  │ Hello { key, client }          ──────►│
 //!  │◄────── Challenge { nonce }  or Refused│
-//!  │ Attach { transport, proof }    ──────►│   Ring: with the memfd and the doorbell's eventfd (SCM_RIGHTS)
+//!  │ Attach { purpose, proof }      ──────►│   Ring: with the memfd and the doorbell's eventfd (SCM_RIGHTS)
 //!  │◄─── Attached { limits }     or Refused│
 //!  │                                       │   Ring: from here on the socket only tells that the other is gone
 //!  │ Record { … } …                 ──────►│   Socket: each publication is a message,
 //!  │◄──────────────────── Ack { records } …│           delivered ones are acknowledged by their count
+//!  │ Ask { method, target, body }   ──────►│   Ask: one question at a time,
+//!  │◄───────────── Answer { status, body } │        each with its answer
 //!  │ Goodbye                        ──────►│
 //! ```
 //!
@@ -57,6 +59,15 @@ pub enum Transport {
     Ring,
     /// As messages on the Unix socket.
     Socket,
+}
+
+/// What an attached connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Handing in publications.
+    Publish(Transport),
+    /// Asking what goes on, and having something done.
+    Ask,
 }
 
 /// Why the server does not take a peer, as a number on the wire. Numbers are only ever added.
@@ -111,10 +122,10 @@ pub enum Message<'a> {
         /// Random, used once.
         nonce: [u8; NONCE_BYTES],
     },
-    /// The proof, and how publications will come.
+    /// The proof, and what the connection is for.
     Attach {
-        /// Ring or socket.
-        transport: Transport,
+        /// Publishing, or asking.
+        purpose: Purpose,
         /// [`prove`] of the nonce.
         proof: [u8; PROOF_BYTES],
     },
@@ -138,6 +149,22 @@ pub enum Message<'a> {
     Ack {
         /// Their total number.
         records: u64,
+    },
+    /// A request of Pusher's HTTP API, without HTTP: the handshake has named and proved the app.
+    Ask {
+        /// `GET` or `POST`.
+        method: &'a str,
+        /// Path and query below `/apps/{id}`, such as `/channels?info=user_count`.
+        target: &'a str,
+        /// JSON, or nothing.
+        body: &'a [u8],
+    },
+    /// What became of the last `Ask`.
+    Answer {
+        /// What HTTP would say.
+        status: u16,
+        /// JSON.
+        body: &'a [u8],
     },
     /// The peer leaves in good order.
     Goodbye,
@@ -189,9 +216,9 @@ pub enum AttachError {
         /// Which text.
         field: &'static str,
     },
-    /// A transport that version 1 does not have.
-    #[error("expected transport 1 (ring) or 2 (socket), but found {found}")]
-    Transport {
+    /// A purpose that version 1 does not have.
+    #[error("expected purpose 1 (ring), 2 (socket) or 3 (ask), but found {found}")]
+    Purpose {
         /// The byte.
         found: u8,
     },
@@ -205,6 +232,8 @@ const KIND_REFUSED: u8 = 5;
 const KIND_RECORD: u8 = 6;
 const KIND_ACK: u8 = 7;
 const KIND_GOODBYE: u8 = 8;
+const KIND_ASK: u8 = 9;
+const KIND_ANSWER: u8 = 10;
 
 impl<'a> Message<'a> {
     /// Reads the message at the start of `buf`, with the number of bytes that it took; `None` when more must come.
@@ -253,12 +282,13 @@ impl<'a> Message<'a> {
             }
             KIND_CHALLENGE => Self::Challenge { nonce: payload.array("the nonce")? },
             KIND_ATTACH => {
-                let transport = match payload.u8("the transport")? {
-                    1 => Transport::Ring,
-                    2 => Transport::Socket,
-                    found => return Err(AttachError::Transport { found }),
+                let purpose = match payload.u8("the purpose")? {
+                    1 => Purpose::Publish(Transport::Ring),
+                    2 => Purpose::Publish(Transport::Socket),
+                    3 => Purpose::Ask,
+                    found => return Err(AttachError::Purpose { found }),
                 };
-                Self::Attach { transport, proof: payload.array("the proof")? }
+                Self::Attach { purpose, proof: payload.array("the proof")? }
             }
             KIND_ATTACHED => Self::Attached {
                 limits: PublicationLimits {
@@ -275,6 +305,15 @@ impl<'a> Message<'a> {
             KIND_RECORD => Self::Record(payload.bytes(payload.remaining(), "the record")?),
             KIND_ACK => Self::Ack { records: payload.u64("the count")? },
             KIND_GOODBYE => Self::Goodbye,
+            KIND_ASK => Self::Ask {
+                method: text(&mut payload, "the method")?,
+                target: text(&mut payload, "the target")?,
+                body: payload.bytes(payload.remaining(), "the body")?,
+            },
+            KIND_ANSWER => Self::Answer {
+                status: payload.u16("the status")?,
+                body: payload.bytes(payload.remaining(), "the body")?,
+            },
             found => return Err(AttachError::Kind { found }),
         };
         match payload.remaining() {
@@ -297,10 +336,11 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(&nonce);
                 KIND_CHALLENGE
             }
-            Self::Attach { transport, proof } => {
-                out.push(match transport {
-                    Transport::Ring => 1,
-                    Transport::Socket => 2,
+            Self::Attach { purpose, proof } => {
+                out.push(match purpose {
+                    Purpose::Publish(Transport::Ring) => 1,
+                    Purpose::Publish(Transport::Socket) => 2,
+                    Purpose::Ask => 3,
                 });
                 out.extend_from_slice(&proof);
                 KIND_ATTACH
@@ -326,6 +366,17 @@ impl<'a> Message<'a> {
                 KIND_ACK
             }
             Self::Goodbye => KIND_GOODBYE,
+            Self::Ask { method, target, body } => {
+                put_counted(out, method.as_bytes());
+                put_counted(out, target.as_bytes());
+                out.extend_from_slice(body);
+                KIND_ASK
+            }
+            Self::Answer { status, body } => {
+                out.extend_from_slice(&status.to_le_bytes());
+                out.extend_from_slice(body);
+                KIND_ANSWER
+            }
         };
         let len = out.len() - start - HEADER_BYTES;
         out[start..start + HEADER_BYTES].copy_from_slice(&header(kind, len));

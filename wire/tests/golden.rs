@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
-use fanfare_wire::attach::{Message, RefusalCode, Transport, prove};
+use fanfare_wire::attach::{Message, Purpose, RefusalCode, Transport, prove};
 use fanfare_wire::record::{self, Draft, PublicationLimits};
 use fanfare_wire::ring::Producer;
 
@@ -56,7 +56,10 @@ fn attach_v1() {
         ("challenge", Message::Challenge { nonce }),
         (
             "attach",
-            Message::Attach { transport: Transport::Ring, proof: prove(b"app-secret", &nonce, b"app-key") },
+            Message::Attach {
+                purpose: Purpose::Publish(Transport::Ring),
+                proof: prove(b"app-secret", &nonce, b"app-key"),
+            },
         ),
         (
             "attached",
@@ -73,6 +76,12 @@ fn attach_v1() {
         ("record", Message::Record(b"abc")),
         ("ack", Message::Ack { records: 258 }),
         ("goodbye", Message::Goodbye),
+        (
+            "attach-ask",
+            Message::Attach { purpose: Purpose::Ask, proof: prove(b"app-secret", &nonce, b"app-key") },
+        ),
+        ("ask", Message::Ask { method: "GET", target: "/channels", body: b"{}" }),
+        ("answer", Message::Answer { status: 404, body: b"{\"a\":1}" }),
     ];
     for (name, message) in messages {
         let bytes = golden(&format!("attach-v1-{name}"));

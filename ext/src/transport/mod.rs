@@ -6,13 +6,13 @@
 mod ring;
 mod socket;
 
-use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
-use fanfare_wire::attach::Message;
+use fanfare_wire::attach::{Message, Purpose, Transport as OnTheWire};
 use fanfare_wire::record::Draft;
 use rustix::event::PollFlags;
 
-use crate::link::Link;
+use crate::link::{AttachFailure, Identity, Link};
 use crate::options::{Options, TransportChoice};
 use crate::outcome::Outcome;
 pub(crate) use ring::RingTransport;
@@ -93,11 +93,16 @@ impl Transport {
         }
     }
 
-    /// What is handed to the server when attaching.
-    pub(crate) fn descriptors(&self) -> Option<[BorrowedFd<'_>; 2]> {
+    /// Attaches this transport to the server.
+    ///
+    /// # Errors
+    /// As [`Link::attach`].
+    pub(crate) fn attach(&self, identity: &Identity, timeout: Duration) -> Result<Link, AttachFailure> {
         match self {
-            Self::Ring(ring) => Some(ring.descriptors()),
-            Self::Socket(_) => None,
+            Self::Ring(ring) => {
+                Link::attach(identity, Purpose::Publish(OnTheWire::Ring), &ring.descriptors(), timeout)
+            }
+            Self::Socket(_) => Link::attach(identity, Purpose::Publish(OnTheWire::Socket), &[], timeout),
         }
     }
 

@@ -1,14 +1,16 @@
 //! Reading `"apps"`: who the tenants are, and what each has of its own.
 //!
 //! Owns [`App`] and the defaults of its fields. Leaves to others what a pattern of origins means
-//! ([`crate::pusher::origin`]) and which limits there are ([`crate::limits`]).
+//! ([`crate::pusher::origin`]), which limits there are ([`crate::limits`]) and what a webhook is ([`super::webhooks`]).
 
 use std::collections::HashMap;
 
 use super::limits;
 use super::reading::{Field, Mistakes, Object};
+use super::webhooks;
 use crate::limits::Limits;
 use crate::pusher::origin::{Origins, Pattern};
+use crate::webhooks::Endpoint;
 
 /// One tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct App {
     pub subscription_count: bool,
     /// The node's limits with the app's own in their places.
     pub limits: Limits,
+    /// Who is told what happens in its channels.
+    pub webhooks: Vec<Endpoint>,
 }
 
 /// A secret that no log and no panic message shows.
@@ -93,8 +97,9 @@ fn read_app(item: &Field<'_>, names: &mut Names, node: &Limits, mistakes: &mut M
         .and_then(|field| field.one_of(&[("allow", true), ("refuse", false)], "allow or refuse", mistakes))
         .unwrap_or(true);
     let limits = limits::read(object.optional("limits"), Some(node), mistakes);
+    let webhooks = webhooks::read(object.optional("webhooks"), mistakes);
     object.close(
-        "id, key, secret, enabled, client_events, subscription_count, allowed_origins, missing_origin or limits",
+        "id, key, secret, enabled, client_events, subscription_count, allowed_origins, missing_origin, limits or webhooks",
         mistakes,
     );
     Some(App {
@@ -107,6 +112,7 @@ fn read_app(item: &Field<'_>, names: &mut Names, node: &Limits, mistakes: &mut M
         client_events,
         subscription_count,
         limits,
+        webhooks,
     })
 }
 

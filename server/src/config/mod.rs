@@ -8,6 +8,7 @@
 mod apps;
 mod limits;
 mod reading;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ pub struct Configuration {
     pub log: Log,
     /// The limits in force.
     pub limits: Limits,
+    /// Authorities that https webhooks may have a certificate of, beside those of the system: a PEM file.
+    pub webhook_ca_file: Option<PathBuf>,
     /// At least one; ids and keys are unique.
     pub apps: Vec<App>,
 }
@@ -104,10 +107,14 @@ fn read(value: &Value, cores: usize, mistakes: &mut Mistakes) -> Option<Configur
         },
         log: read_log(root.optional("log"), mistakes),
         limits: limits::read(root.optional("limits"), None, mistakes),
+        webhook_ca_file: webhooks::read_ca_file(root.optional("webhook_ca_file"), mistakes),
         apps: Vec::new(),
     };
     configuration.apps = apps::read(root.required("apps", mistakes), &configuration.limits, mistakes);
-    root.close("listen, path, socket, socket_mode, socket_uids, shards, log, limits or apps", mistakes);
+    root.close(
+        "listen, path, socket, socket_mode, socket_uids, shards, log, limits, webhook_ca_file or apps",
+        mistakes,
+    );
     Some(configuration)
 }
 

@@ -1,10 +1,11 @@
 //! HTTP/1.1 on the clients' port and on the Unix socket.
 //!
-//! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2) and the form of errors:
-//! `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics, the
-//! server's status and its tail are served on the Unix socket only, where the peer's user is checked: they are nobody else's
+//! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2), Pusher's HTTP API ([`api`]) and the form of
+//! errors: `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics, the server's
+//! status and the tail are served on the Unix socket only, where the peer's user is checked: they are nobody else's
 //! business.
 
+pub mod api;
 mod status;
 mod tail;
 mod upgrade;
@@ -27,7 +28,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tracing::debug;
 
 use crate::lifecycle::Phase;
-use crate::shard::Shard;
+use crate::shard::{Shard, Visitor};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -41,26 +42,48 @@ enum Origin {
 }
 
 /// Serves a client's connection until it is closed or upgraded.
-pub async fn serve_client(shard: Rc<Shard>, stream: TcpStream) {
-    serve(shard, TokioIo::new(stream), Origin::Port).await;
+pub(crate) async fn serve_client(shard: Rc<Shard>, stream: TcpStream, visitor: Visitor) {
+    let visitor = Rc::new(visitor);
+    tokio::select! {
+        () = serve(shard, TokioIo::new(stream), Some(&visitor)) => {}
+        () = visitor.turned_out() => debug!("an HTTP connection is closed to make room"),
+    }
+}
+
+/// Tells a client that it cannot be taken in, as far as its socket takes that at once. No request of it was read,
+/// and none will be.
+pub(crate) fn turn_away(stream: &TcpStream) {
+    const BODY: &str = r#"{"error":{"code":"too_many_connections","message":"this server has as many connections as it may have; try again later"}}"#;
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1";
+    let _ = stream.try_write(format!("{head}\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len()).as_bytes());
 }
 
 /// Serves a connection of the Unix socket, whose peer may use it.
 pub async fn serve_local(shard: Rc<Shard>, stream: UnixStream) {
-    serve(shard, TokioIo::new(stream), Origin::Socket).await;
+    serve(shard, TokioIo::new(stream), None).await;
 }
 
-async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: Io, origin: Origin) {
+/// Serves a connection: a visitor's on the port, or one of the Unix socket.
+async fn serve<Io: Read + Write + Unpin + Send + 'static>(
+    shard: Rc<Shard>,
+    io: Io,
+    visitor: Option<&Rc<Visitor>>,
+) {
     let _counted = shard.clients.count();
     let limits = &shard.node.limits;
     let service = service_fn(|request| {
-        let answer = if origin == Origin::Socket && tail::is_requested(&request) {
-            tail::answer(&shard, &request)
-                .map_or_else(|error| error.map(Either::Left), |lines| lines.map(Either::Right))
-        } else {
-            answer(&shard, request, origin).map(Either::Left)
-        };
-        async move { Ok::<_, Infallible>(answer) }
+        let (shard, visitor) = (Rc::clone(&shard), visitor.cloned());
+        async move {
+            visitor.as_ref().inspect(|visitor| visitor.is_answered());
+            let answer = if visitor.is_none() && tail::is_requested(&request) {
+                tail::answer(&shard, &request)
+                    .map_or_else(|error| error.map(Either::Left), |lines| lines.map(Either::Right))
+            } else {
+                answer(shard, request, visitor.as_ref()).await.map(Either::Left)
+            };
+            visitor.as_ref().inspect(|visitor| visitor.waits());
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -74,7 +97,9 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
         served = connection.as_mut() => served,
         () = closing => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // Not even the head of a request may come, and nothing else would end it.
+            let timeout = Duration::from_millis(limits.close_timeout_ms as u64);
+            tokio::time::timeout(timeout, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = served {
@@ -82,11 +107,12 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
     }
 }
 
-fn answer(shard: &Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answer {
+async fn answer(shard: Rc<Shard>, request: Request<Incoming>, visitor: Option<&Rc<Visitor>>) -> Answer {
+    let origin = if visitor.is_some() { Origin::Port } else { Origin::Socket };
     if upgrade::is_requested(&request) {
-        return match origin {
-            Origin::Port => upgrade::answer(shard, request),
-            Origin::Socket => error(
+        return match visitor {
+            Some(visitor) => upgrade::answer(&shard, visitor, request),
+            None => error(
                 StatusCode::BAD_REQUEST,
                 "websocket_on_unix_socket",
                 "WebSocket clients are served on the port; connect there",
@@ -103,7 +129,8 @@ fn answer(shard: &Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answ
         ("/status", Origin::Socket) => {
             when_read(&request, || json(StatusCode::OK, status::render(&shard.node)))
         }
-        (path, Origin::Port) if upgrade::is_clients_path(shard, path) => {
+        (path, _) if api::is_api(path, &shard.node.path) => api::answer(shard, request).await,
+        (path, Origin::Port) if upgrade::is_clients_path(&shard, path) => {
             let mut answer = error(
                 StatusCode::UPGRADE_REQUIRED,
                 "upgrade_required",
@@ -128,7 +155,11 @@ fn when_read(request: &Request<Incoming>, answer: impl FnOnce() -> Answer) -> An
 }
 
 fn error(status: StatusCode, code: &str, message: &str) -> Answer {
-    json(status, serde_json::json!({"error": {"code": code, "message": message}}).to_string())
+    json(status, error_text(code, message))
+}
+
+fn error_text(code: &str, message: &str) -> String {
+    serde_json::json!({"error": {"code": code, "message": message}}).to_string()
 }
 
 fn json(status: StatusCode, body: String) -> Answer {

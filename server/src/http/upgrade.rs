@@ -1,14 +1,14 @@
 //! The WebSocket opening handshake, RFC 6455 section 4.2.
 //!
 //! Owns what makes a request a handshake and its answer. Who is let in is judged here, by
-//! [`crate::pusher::admission`], but told inside the accepted WebSocket: a browser shows a script nothing of a
+//! [`Node::admit`](crate::node::Node::admit), but told inside the accepted WebSocket: a browser shows a script nothing of a
 //! refused upgrade. Only a handshake that is itself malformed gets an HTTP error.
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -22,8 +22,7 @@ use tracing::debug;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Answer, error};
-use crate::pusher::admission;
-use crate::shard::{self, Shard, Socket};
+use crate::shard::{self, Shard, Socket, Visitor};
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_requested(request: &Request<Incoming>) -> bool {
@@ -36,18 +35,16 @@ pub(super) fn is_clients_path(shard: &Shard, path: &str) -> bool {
 }
 
 /// Accepts a handshake and leaves the socket to the shard, or says what is wrong with it.
-pub(super) fn answer(shard: &Rc<Shard>, mut request: Request<Incoming>) -> Answer {
+pub(super) fn answer(shard: &Rc<Shard>, visitor: &Rc<Visitor>, mut request: Request<Incoming>) -> Answer {
     let accept = match accept_key(&request) {
         Ok(accept) => accept,
         Err(answer) => return *answer,
     };
     let uri = request.uri();
-    let find = |key: &str| shard.node.apps.by_key(key);
     let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
-    let admitted = admission::admit(uri.path(), uri.query(), &shard.node.path, find)
-        .and_then(|app| admission::judge_app(&app.settings(), origin).map(|()| app));
+    let admitted = shard.node.admit(uri.path(), uri.query(), origin);
     let upgraded = hyper::upgrade::on(&mut request);
-    let shard = Rc::clone(shard);
+    let (shard, visitor) = (Rc::clone(shard), Rc::clone(visitor));
     let counted = shard.clients.count();
     tokio::task::spawn_local(async move {
         let _counted = counted;
@@ -56,7 +53,9 @@ pub(super) fn answer(shard: &Rc<Shard>, mut request: Request<Incoming>) -> Answe
             Err(error) => return debug!(%error, "a client left during the handshake"),
         };
         match regain(upgraded) {
-            Some((socket, leftover)) => shard::serve_websocket(shard, socket, leftover, admitted).await,
+            Some((socket, leftover)) => {
+                shard::serve_websocket(shard, visitor, socket, leftover, admitted).await;
+            }
             None => debug!("an upgraded connection is neither TCP nor TLS; it is dropped"),
         }
     });
@@ -85,6 +84,12 @@ fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Answer>> {
     let bad = |message| Err(Box::new(error(StatusCode::BAD_REQUEST, "bad_handshake", message)));
     if request.method() != Method::GET || request.version() != hyper::Version::HTTP_11 {
         return bad("expected a WebSocket handshake by GET over HTTP/1.1");
+    }
+    if !request.body().is_end_stream() {
+        // Its bytes would be taken for frames.
+        return bad(
+            "expected a WebSocket handshake without a body; leave Content-Length and Transfer-Encoding out",
+        );
     }
     if !has_token(headers, &CONNECTION, "upgrade") {
         return bad("expected Connection: Upgrade; a proxy in between must pass it on");

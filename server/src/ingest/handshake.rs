@@ -1,4 +1,4 @@
-//! The attach handshake, the server's side: who wants to publish, for which app, with what proof, and how.
+//! The attach handshake, the server's side: who wants to publish or ask, for which app, with what proof, and how.
 //!
 //! Owns the order of messages and what is asked of the descriptors that come with them. A peer gets no more than
 //! [`HANDSHAKE_BYTES_MAX`] of buffer before it has proved that it knows the app's secret. Whether key or proof
@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use fanfare_wire::attach::{self, AttachError, HANDSHAKE_BYTES_MAX, Message, RefusalCode, Transport};
+use fanfare_wire::attach::{
+    self, AttachError, HANDSHAKE_BYTES_MAX, Message, Purpose, RefusalCode, Transport,
+};
 use fanfare_wire::descriptors::{self, DESCRIPTORS_MAX};
 use fanfare_wire::record::PublicationLimits;
 use fanfare_wire::ring::{Consumer, SharedMemory};
@@ -26,7 +28,7 @@ use crate::shard::Shard;
 /// What the server calls itself.
 const SERVER: &str = concat!("fanfare-", env!("CARGO_PKG_VERSION"));
 
-/// A peer that may publish.
+/// A peer that may publish, or ask.
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) app: Arc<App>,
@@ -49,11 +51,12 @@ impl Drop for CountedAttachment {
     }
 }
 
-/// How publications come.
+/// What the connection is for, with what that takes.
 #[derive(Debug)]
 pub(super) enum Means {
     Ring { consumer: Box<Consumer<SharedMemory>>, doorbell: Edge },
     Socket,
+    Ask,
 }
 
 /// Bytes and descriptors that came and were not used yet.
@@ -84,9 +87,9 @@ pub(super) async fn perform(shard: &Shard, stream: &UnixStream) -> Result<Grante
         Refusal::new(RefusalCode::Capacity, format!("the server has no random bytes ({error}); attach again"))
     })?;
     tell(stream, &Message::Challenge { nonce }).await?;
-    let (transport, proof) = inbox
+    let (purpose, proof) = inbox
         .receive("Attach", |message| match message {
-            Message::Attach { transport, proof } => Some((*transport, *proof)),
+            Message::Attach { purpose, proof } => Some((*purpose, *proof)),
             _ => None,
         })
         .await?;
@@ -99,13 +102,14 @@ pub(super) async fn perform(shard: &Shard, stream: &UnixStream) -> Result<Grante
     };
     withdrawn(&app)?;
     let Inbox { bytes: leftover, descriptors, .. } = inbox;
-    let means = match transport {
-        Transport::Ring => open_ring(descriptors)?,
-        Transport::Socket if descriptors.is_empty() => Means::Socket,
-        Transport::Socket => {
-            let message = "expected no descriptors with the socket transport, but found some; leave them out";
+    let means = match purpose {
+        Purpose::Publish(Transport::Ring) => open_ring(descriptors)?,
+        _ if !descriptors.is_empty() => {
+            let message = "expected descriptors with a ring only, but found some; leave them out";
             return Err(Some(Refusal::new(RefusalCode::Protocol, message)));
         }
+        Purpose::Publish(Transport::Socket) => Means::Socket,
+        Purpose::Ask => Means::Ask,
     };
     let max = node.limits.attachments_max;
     if !node.metrics.attachments.increment_up_to(max as u64) {

@@ -1,12 +1,13 @@
-//! Where publications of local PHP processes come in: the Unix socket and the rings attached over it.
+//! Where publications and questions of local PHP processes come in: the Unix socket and the rings attached over it.
 //!
 //! Owns who may attach (`handshake`), draining a ring (`ring`), taking messages from the socket
-//! (`socket`), and turning records into publications (`intake`). The same Unix socket serves HTTP: the first
+//! (`socket`), turning records into publications (`intake`), and answering what PHP asks (`ask`). The same Unix socket serves HTTP: the first
 //! byte tells, since 0xFA never begins a request.
 //!
 //! Nothing a peer sends is believed. A peer that breaks the rules is refused with a code and a sentence that says
 //! what to do, it is logged once, and its own attachment ends; nobody else notices.
 
+mod ask;
 mod edge;
 mod handshake;
 mod intake;
@@ -21,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanfare_wire::attach::{MAGIC, Message, RefusalCode, Transport};
+use fanfare_wire::attach::{MAGIC, Message, Purpose, RefusalCode, Transport};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -72,16 +73,20 @@ struct Attachment {
     stream: UnixStream,
     /// Readable when the process has ended; see [`peer::pidfd`] for why end-of-file does not suffice.
     process: Option<Edge>,
-    transport: Transport,
+    purpose: Purpose,
     _counted: CountedAttachment,
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
         let metrics = &self.shard.node.metrics;
-        if self.transport == Transport::Ring {
-            metrics.attachments_ring.decrement();
-            self.shard.rings.set(self.shard.rings.get() - 1);
+        match self.purpose {
+            Purpose::Publish(Transport::Ring) => {
+                metrics.attachments_ring.decrement();
+                self.shard.rings.set(self.shard.rings.get() - 1);
+            }
+            Purpose::Publish(Transport::Socket) => {}
+            Purpose::Ask => metrics.attachments_asking.decrement(),
         }
     }
 }
@@ -184,26 +189,31 @@ async fn peek(stream: &UnixStream) -> Option<u8> {
 async fn attend(shard: Rc<Shard>, stream: UnixStream, peer: PeerCredentials, granted: handshake::Granted) {
     let _counted = shard.peers.count();
     let handshake::Granted { app, limits, client, means, leftover, counted } = granted;
-    let transport = match means {
-        handshake::Means::Ring { .. } => Transport::Ring,
-        handshake::Means::Socket => Transport::Socket,
-    };
     let metrics = &shard.node.metrics;
     metrics.attachments_total.increment();
-    if transport == Transport::Ring {
-        metrics.attachments_ring.increment();
-        shard.rings.set(shard.rings.get() + 1);
-    }
+    let purpose = match means {
+        handshake::Means::Ring { .. } => {
+            metrics.attachments_ring.increment();
+            shard.rings.set(shard.rings.get() + 1);
+            Purpose::Publish(Transport::Ring)
+        }
+        handshake::Means::Socket => Purpose::Publish(Transport::Socket),
+        handshake::Means::Ask => {
+            metrics.attachments_asking.increment();
+            Purpose::Ask
+        }
+    };
     let process = peer::pidfd(peer.pid).and_then(|fd| Edge::register(fd).ok());
     let attachment =
-        Attachment { shard: Rc::clone(&shard), app, limits, stream, process, transport, _counted: counted };
+        Attachment { shard: Rc::clone(&shard), app, limits, stream, process, purpose, _counted: counted };
     let PeerCredentials { pid, uid } = peer;
-    debug!(pid, uid, app = attachment.app.settings().app.id, client, ?transport, "a PHP process is attached");
+    debug!(pid, uid, app = attachment.app.settings().app.id, client, ?purpose, "a PHP process is attached");
     let end = match means {
         handshake::Means::Ring { consumer, doorbell } => {
             ring::drain(&attachment, *consumer, &doorbell, leftover).await
         }
         handshake::Means::Socket => socket::receive(&attachment, leftover).await,
+        handshake::Means::Ask => ask::attend(&attachment, leftover).await,
     };
     match end {
         End::Left => debug!(pid, "a PHP process is gone"),

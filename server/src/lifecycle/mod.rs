@@ -8,6 +8,7 @@ pub mod bind;
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use crate::config::Configuration;
 use crate::entropy;
 use crate::node::Node;
 use crate::shard::{self, Equipment};
+use crate::webhooks::{self, Webhooks};
 use bind::{BindError, Bound};
 
 /// Where the server is in its life. It only ever goes forward.
@@ -54,6 +56,9 @@ pub enum ServeError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Nobody could be told by webhook.
+    #[error(transparent)]
+    Webhooks(#[from] webhooks::StartError),
     /// A shard ended on its own.
     #[error("shard {index} ended unexpectedly, see the log above; the others were stopped in good order")]
     Shard {
@@ -116,7 +121,7 @@ async fn conduct(
     let (socket_listener, socket_file) = socket.split();
     // With the ports that the system chose.
     configuration.listen.clone_from(&addresses);
-    let mut running = start_shards(configuration, listeners, socket_listener, watching, &ended)?;
+    let (mut running, telling) = start_shards(configuration, listeners, socket_listener, watching, &ended)?;
     for index in 0..running.len() {
         if (&mut running[index].ready).await.is_err() {
             return Err(match running.swap_remove(index).thread.join() {
@@ -160,7 +165,11 @@ async fn conduct(
     };
     tokio::select! {
         // The shards keep the deadline for their clients; this one is for a shard that does not answer at all.
-        () = async { within(deadline * 3, leave).await; } => {}
+        () = async {
+            within(deadline * 3, leave).await;
+            // That everybody has left is the last that there is to tell.
+            telling.finish(deadline).await;
+        } => {}
         signal = told_again(told_at, &mut next_signal) => warn!(signal, "told again; ending at once"),
     }
     for shard in running.into_iter().filter(|shard| shard.thread.is_finished()) {
@@ -179,19 +188,22 @@ fn start_shards(
     socket: std::os::unix::net::UnixListener,
     phase: watch::Receiver<Phase>,
     ended: &mpsc::UnboundedSender<usize>,
-) -> Result<Vec<Running>, ServeError> {
+) -> Result<(Vec<Running>, webhooks::Ending), ServeError> {
     let process = u32::from_ne_bytes(entropy::bytes().map_err(system("draw random bytes"))?);
     let (senders, mailboxes): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let node = std::sync::Arc::new(Node::new(configuration, senders, phase, process));
+    let metrics = Arc::default();
+    let ca_file = configuration.webhook_ca_file.as_deref();
+    let (webhooks, telling) = Webhooks::start(&configuration.limits, ca_file, Arc::clone(&metrics))?;
+    let node = Arc::new(Node::new(configuration, senders, phase, process, metrics, webhooks));
     let mut socket = Some(socket);
     let equipped = listeners.into_iter().zip(mailboxes).enumerate();
-    equipped
+    let running = equipped
         .map(|(index, (listeners, mailbox))| {
             let (ready_sender, ready) = oneshot::channel();
             let (detached_sender, detached) = oneshot::channel();
             let equipment = Equipment {
                 index,
-                node: std::sync::Arc::clone(&node),
+                node: Arc::clone(&node),
                 listeners,
                 socket: socket.take(),
                 mailbox,
@@ -208,7 +220,8 @@ fn start_shards(
                 .map_err(system("start a shard's thread"))?;
             Ok(Running { thread, ready, detached })
         })
-        .collect()
+        .collect::<Result<_, ServeError>>()?;
+    Ok((running, telling))
 }
 
 /// Says that a shard's thread has ended, by a panic too.

@@ -14,14 +14,16 @@ pub struct SocketId {
 }
 
 impl SocketId {
+    /// Whether a text is `\d+\.\d+`, though it may name no connection.
+    pub fn is_well_formed(text: &str) -> bool {
+        let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        text.split_once('.').is_some_and(|(process, serial)| is_number(process) && is_number(serial))
+    }
+
     /// Parses `\d+\.\d+`. A text of another form, or with a number beyond 64 bits, names no connection.
     pub fn parse(text: &str) -> Option<Self> {
-        let (process, serial) = text.split_once('.')?;
-        let number = |digits: &str| {
-            let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-            if all_digits { digits.parse().ok() } else { None }
-        };
-        let id = Self { process: number(process)?, serial: number(serial)? };
+        let (process, serial) = text.split_once('.').filter(|_| Self::is_well_formed(text))?;
+        let id = Self { process: process.parse().ok()?, serial: serial.parse().ok()? };
         // "01.2" is not how any id of ours is written: it names nobody, rather than 1.2.
         (id.to_string() == text).then_some(id)
     }
@@ -75,6 +77,10 @@ mod tests {
 
     #[test]
     fn other_texts_name_nobody() {
+        assert!(SocketId::is_well_formed("01.2") && SocketId::is_well_formed("1.99999999999999999999999"));
+        for text in ["", ".", "1", "1.", ".2", "1.2.3", "-1.2", "+1.2", "1.2\n", "a.b", "١.2"] {
+            assert!(!SocketId::is_well_formed(text), "{text:?}");
+        }
         for text in [
             "",
             ".",

@@ -37,7 +37,13 @@ pub(super) async fn clients(shard: Rc<Shard>, listener: TcpListener) {
             Ok((stream, _)) => {
                 // Frames are written when they are whole; waiting for more only delays them.
                 let _ = stream.set_nodelay(true);
-                tokio::task::spawn_local(http::serve_client(Rc::clone(&shard), stream));
+                match shard.lobby.enter() {
+                    Some(visitor) => {
+                        tokio::task::spawn_local(http::serve_client(Rc::clone(&shard), stream, visitor));
+                    }
+                    None => http::turn_away(&stream),
+                }
+                shard.lobby.make_way().await;
             }
             Err(error) => pause(&shard, &error).await,
         }

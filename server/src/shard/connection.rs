@@ -17,6 +17,9 @@ use tracing::debug;
 
 use super::Shard;
 use super::connections::Fate;
+use super::headers::Breach;
+use super::lobby::Visitor;
+use super::outbox::Flush;
 use super::reader::{Heard, Next, Reader};
 use super::socket::Socket;
 use crate::apps::{App, Standing};
@@ -26,14 +29,15 @@ use crate::publication::{Data, Publication};
 use crate::pusher::admission::Refusal;
 use crate::pusher::channel::Kind;
 use crate::pusher::{ChannelName, ClientEvent, Code, Effect, Session, Setting, events};
+use crate::webhooks::{Event, EventKind};
 
 /// Reads in a row before others have their turn.
 const READS_MAX: usize = 16;
 
 /// A connection's entry in its shard, removed however the task ends: a panic here must not leave it behind.
-struct Place {
+pub(super) struct Place {
     shard: Rc<Shard>,
-    key: ConnectionKey,
+    pub(super) key: ConnectionKey,
     /// Counted for the node and for this app.
     app: Option<Arc<App>>,
 }
@@ -48,41 +52,86 @@ impl Drop for Place {
     }
 }
 
-/// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request.
+/// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request. The `visitor` is
+/// one no longer when it is let in.
 pub(crate) async fn serve(
     shard: Rc<Shard>,
+    visitor: Rc<Visitor>,
     stream: Socket,
     leftover: Bytes,
     admitted: Result<Arc<App>, Refusal>,
 ) {
     let stream = Rc::new(stream);
+    let Begun { place, mut reader, conversation } = begin(&shard, &stream, admitted);
+    // Boxed, both: nearly all connections are not closing, and each has room for its whole life.
+    match conversation {
+        Some(mut conversation) => {
+            drop(visitor);
+            conversation.converse(&stream, &mut reader, leftover).await;
+            let reader = (!conversation.heard_out).then_some(reader);
+            Box::pin(linger(&shard, place.key, &stream, reader)).await;
+        }
+        None => Box::pin(see_off(&shard, &visitor, place.key, &stream, reader, leftover)).await,
+    }
+}
+
+/// A connection that has begun.
+pub(super) struct Begun<'a> {
+    pub(super) place: Place,
+    pub(super) reader: Reader,
+    /// None with a client that is refused: it has been told why and only has to read it.
+    pub(super) conversation: Option<Conversation<'a>>,
+}
+
+/// Takes on a connection and says hello, or why the client is refused.
+pub(super) fn begin<'a>(
+    shard: &'a Rc<Shard>,
+    stream: &Rc<Socket>,
+    admitted: Result<Arc<App>, Refusal>,
+) -> Begun<'a> {
     let socket_id = shard.socket_ids.borrow_mut().draw();
-    let key = shard.connections.borrow_mut().open(socket_id, Rc::clone(&stream));
-    let mut place = Place { shard: Rc::clone(&shard), key, app: None };
+    let key = shard.connections.borrow_mut().open(socket_id, Rc::clone(stream));
+    let mut place = Place { shard: Rc::clone(shard), key, app: None };
     let admitted = admitted.and_then(|app| {
-        count(&shard, &app)?;
+        count(shard, &app)?;
         place.app = Some(Arc::clone(&app));
         Ok(app)
     });
-    let mut client_closed = false;
-    let mut reader;
     match admitted {
         Ok(app) => {
             debug!(%socket_id, app = app.settings().app.id, "a client is let in");
-            reader = Reader::new(app.settings().limits());
+            let reader = Reader::new(app.settings().limits());
             shard.connections.borrow_mut().admit(key, Arc::clone(&app));
-            let mut conversation = Conversation::new(&shard, key, app, Session::new(socket_id));
+            let mut conversation = Conversation::new(shard, key, app, Session::new(socket_id));
             conversation.open();
-            conversation.converse(&stream, &mut reader, leftover).await;
-            client_closed = conversation.client_closed;
+            Begun { place, reader, conversation: Some(conversation) }
         }
         Err(refusal) => {
             debug!(%socket_id, code = refusal.code.number(), message = refusal.message, "a client is refused");
-            reader = Reader::new(&shard.node.limits);
-            refuse(&shard, key, &refusal);
+            refuse(shard, key, &refusal);
+            Begun { place, reader: Reader::new(&shard.node.limits), conversation: None }
         }
     }
-    linger(&shard, key, &stream, &mut reader, client_closed).await;
+}
+
+/// Waits until a client that was told why it is refused has left, or somebody else needs its place.
+async fn see_off(
+    shard: &Shard,
+    visitor: &Visitor,
+    key: ConnectionKey,
+    stream: &Socket,
+    mut reader: Reader,
+    leftover: Bytes,
+) {
+    let mut heard_out = false;
+    reader.feed(&leftover, |heard| listen_out(&heard, &mut heard_out));
+    drop(leftover);
+    let reader = (!heard_out).then_some(reader);
+    visitor.waits();
+    tokio::select! {
+        () = linger(shard, key, stream, reader) => {}
+        () = visitor.turned_out() => {}
+    }
 }
 
 /// Counts a client of `app` unless there are as many as there may be.
@@ -128,18 +177,18 @@ enum Read {
 }
 
 /// A session, and where its effects go.
-struct Conversation<'a> {
+pub(super) struct Conversation<'a> {
     shard: &'a Shard,
     key: ConnectionKey,
     app: Arc<App>,
     session: Session,
-    /// Whether the client has sent its close frame.
-    client_closed: bool,
+    /// Whether nothing that the client still says matters: it has sent its close frame, or broken the protocol.
+    heard_out: bool,
 }
 
 impl<'a> Conversation<'a> {
     fn new(shard: &'a Shard, key: ConnectionKey, app: Arc<App>, session: Session) -> Self {
-        Self { shard, key, app, session, client_closed: false }
+        Self { shard, key, app, session, heard_out: false }
     }
 
     fn open(&mut self) {
@@ -182,7 +231,12 @@ impl<'a> Conversation<'a> {
             let mut scratch = self.shard.scratch.borrow_mut();
             match stream.try_read(&mut scratch) {
                 Ok(0) => return Read::Gone,
-                Ok(n) => self.take_in(reader, &scratch[..n]),
+                Ok(n) => {
+                    self.take_in(reader, &scratch[..n]);
+                    if !self.is_open() {
+                        return Read::All;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::All,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Read::Gone,
@@ -192,7 +246,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Hears what is in `input`, and flushes the answers once.
-    fn take_in(&mut self, reader: &mut Reader, input: &[u8]) {
+    pub(super) fn take_in(&mut self, reader: &mut Reader, input: &[u8]) {
         let mut effects = Vec::new();
         let metrics = &self.shard.node.metrics;
         self.shard.connections.borrow_mut().hear(self.key);
@@ -203,33 +257,35 @@ impl<'a> Conversation<'a> {
                     self.hear(&text, &mut effects);
                 }
                 Heard::Binary => self.session.on_binary(&mut effects),
-                Heard::Sign => {}
-                Heard::Close => self.client_closed = true,
-                Heard::Broken(code) => {
-                    let metric = match code {
-                        Code::TooBig => &metrics.messages_too_large_total,
-                        _ => &metrics.protocol_errors_total,
-                    };
-                    metric.increment();
-                    effects.push(Effect::Close(code, code.meaning()));
+                Heard::Ping(payload) => {
+                    self.shard.connections.borrow_mut().enqueue(self.key, frame::pong(&payload));
                 }
+                Heard::Pong => {}
+                Heard::Close(answer) => {
+                    self.heard_out = true;
+                    self.shard.connections.borrow_mut().finish(self.key, answer);
+                }
+                Heard::Broken(breach) => self.fail(&breach),
             }
             self.carry_out(&mut effects);
-            match self.shard.connections.borrow().fate(self.key) {
-                Some(Fate::Open) => Next::Continue,
-                _ => Next::Stop,
-            }
+            if self.is_open() { Next::Continue } else { Next::Stop }
         });
-        let replies = reader.take_replies();
-        let mut connections = self.shard.connections.borrow_mut();
-        match (self.client_closed, replies.is_empty()) {
-            (false, true) => {}
-            (false, false) => connections.enqueue(self.key, Bytes::from(replies)),
-            (true, true) => connections.close(self.key, Code::Normal, ""),
-            (true, false) => connections.finish(self.key, Bytes::from(replies)),
-        }
-        drop(connections);
         self.flush();
+    }
+
+    fn is_open(&self) -> bool {
+        self.shard.connections.borrow().fate(self.key) == Some(Fate::Open)
+    }
+
+    /// Fails the connection (RFC 6455 section 7.1.7): what comes behind a broken frame cannot be told apart.
+    fn fail(&mut self, Breach { code, reason }: &Breach) {
+        let metrics = &self.shard.node.metrics;
+        match code {
+            Code::TooBig => metrics.messages_too_large_total.increment(),
+            _ => metrics.protocol_errors_total.increment(),
+        }
+        self.heard_out = true;
+        self.shard.connections.borrow_mut().close(self.key, *code, reason);
     }
 
     fn hear(&mut self, text: &str, effects: &mut Vec<Effect>) {
@@ -283,7 +339,12 @@ impl<'a> Conversation<'a> {
         }
         match subscribed.remembered {
             None => {}
-            Some(None) => self.send(&events::cache_miss(channel)),
+            Some(None) => {
+                self.send(&events::cache_miss(channel));
+                self.shard.node.tell_webhooks(&self.app, EventKind::CacheMiss, || Event::CacheMiss {
+                    channel: channel.shared(),
+                });
+            }
             Some(Some(last)) => {
                 let frame = frame::event(&last.event, channel.as_str(), &Data::Text(&last.data));
                 self.shard.connections.borrow_mut().enqueue(self.key, frame);
@@ -305,6 +366,13 @@ impl<'a> Conversation<'a> {
         node.metrics.client_events_total.increment();
         // Nobody waits for it to be flushed: a client is promised nothing about what it sends.
         drop(self.shard.deliver(|round| node.publish(&self.app, &publication, round)));
+        node.tell_webhooks(&self.app, EventKind::ClientEvent, || Event::ClientEvent {
+            channel: channel.shared(),
+            event: event.clone(),
+            data: text_of(json.as_deref()),
+            socket_id: self.session.socket_id(),
+            user_id,
+        });
     }
 
     fn flush(&self) {
@@ -312,43 +380,77 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// After the close frame is enqueued: writes what waits, and reads on until the client has closed too, within
-/// `close_timeout_ms`. To drop a socket with bytes unread would make the kernel reset it, and the client might
-/// never see why it was closed.
-async fn linger(
-    shard: &Shard,
-    key: ConnectionKey,
-    stream: &Socket,
-    reader: &mut Reader,
-    client_closed: bool,
-) {
+/// The data of a client event as webhooks tell it: the string that it is, or the JSON text of anything else.
+fn text_of(json: Option<&str>) -> String {
+    let json = json.unwrap_or_default();
+    let string = json.starts_with('"').then(|| serde_json::from_str(json).ok()).flatten();
+    string.unwrap_or_else(|| json.to_owned())
+}
+
+/// After the close frame is enqueued: writes what waits, reads on until the client has closed too (with a `reader`,
+/// if that is still to come), ends this side of the socket, and waits for the end of the other, all of it within
+/// `close_timeout_ms`. To drop a socket with bytes unread, or before the last have come, would make the kernel reset
+/// it, and the client might never see why it was closed.
+async fn linger(shard: &Shard, key: ConnectionKey, stream: &Socket, mut reader: Option<Reader>) {
     if shard.connections.borrow().fate(key) != Some(Fate::Closing) {
         return;
     }
-    let mut answered = client_closed;
+    let mut ended_here = false;
+    let mut ended_there = false;
     let until_closed = poll_fn(|cx| {
         if shard.connections.borrow_mut().poll_write(key, cx) != Poll::Ready(Fate::Closing) {
             return Poll::Ready(());
         }
-        while stream.poll_read_ready(cx).is_ready() {
+        let mut reads = 0;
+        while !ended_there && stream.poll_read_ready(cx).is_ready() {
+            if reads == READS_MAX {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            reads += 1;
             let mut scratch = shard.scratch.borrow_mut();
             match stream.try_read(&mut scratch) {
-                Ok(0) => return Poll::Ready(()),
-                Ok(n) => reader.feed(&scratch[..n], |heard| match heard {
-                    Heard::Close => {
-                        answered = true;
-                        Next::Stop
+                Ok(0) => ended_there = true,
+                Ok(n) => {
+                    let mut heard_out = false;
+                    if let Some(reader) = &mut reader {
+                        reader.feed(&scratch[..n], |heard| listen_out(&heard, &mut heard_out));
                     }
-                    _ => Next::Continue,
-                }),
+                    if heard_out {
+                        reader = None;
+                    }
+                }
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(_) => return Poll::Ready(()),
             }
         }
-        if answered && shard.connections.borrow().is_flushed(key) { Poll::Ready(()) } else { Poll::Pending }
+        if !shard.connections.borrow().is_flushed(key) {
+            return Poll::Pending;
+        }
+        if ended_there {
+            return Poll::Ready(());
+        }
+        if reader.is_none() && !ended_here {
+            match stream.end() {
+                Ok(Flush::Empty) => ended_here = true,
+                // TLS has a last word, which waits for room: this is polled again when there is some.
+                Ok(Flush::Blocked) => cx.waker().wake_by_ref(),
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
     });
     let timeout = Duration::from_millis(shard.node.limits.close_timeout_ms as u64);
-    // Boxed: a timer is larger than everything else here, and nearly all connections are not closing.
-    drop(Box::pin(tokio::time::timeout(timeout, until_closed)).await);
+    // A client that is not done by then is cut off.
+    drop(tokio::time::timeout(timeout, until_closed).await);
+}
+
+/// Listens for nothing but the end of what a client has to say.
+fn listen_out(heard: &Heard, heard_out: &mut bool) -> Next {
+    if matches!(heard, Heard::Close(_) | Heard::Broken(_)) {
+        *heard_out = true;
+        return Next::Stop;
+    }
+    Next::Continue
 }

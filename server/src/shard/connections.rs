@@ -77,7 +77,7 @@ pub(super) struct Connections {
 pub(super) struct Departing {
     pub(super) app: Arc<App>,
     pub(super) user_id: Arc<str>,
-    pub(super) since: Instant,
+    pub(super) since: tokio::time::Instant,
 }
 
 static OVERFLOWS: Sparingly = Sparingly::new();
@@ -140,7 +140,7 @@ impl Connections {
         app.users.unwatch(Watcher { shard: self.shard, connection: key }, &user.watchlist);
         if app.users.sign_out(&user.user_id) {
             let (app, user_id) = (Arc::clone(app), Arc::clone(&user.user_id));
-            self.departing.push(Departing { app, user_id, since: Instant::now() });
+            self.departing.push(Departing { app, user_id, since: tokio::time::Instant::now() });
         }
     }
 

@@ -6,7 +6,9 @@
 //! silence alone says nothing. All connections are looked at once a second: a timer for each would cost more
 //! memory than the connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::connections::{Connections, Departing, Fate};
 use crate::frame;

@@ -7,10 +7,14 @@
 mod accept;
 mod connection;
 mod connections;
+mod headers;
 mod liveness;
+mod lobby;
 mod outbox;
 mod reader;
 mod socket;
+#[cfg(test)]
+mod transcripts;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -23,7 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::LocalSet;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::apps::AppIndex;
 use crate::hub::{ConnectionKey, Delivery, Herald, Round, ShardIndex};
@@ -33,8 +37,10 @@ use crate::node::{Flushed, Node, Unflushed};
 use crate::pusher::Code;
 use crate::pusher::socket_id::SocketIds;
 use connections::Connections;
+use lobby::Lobby;
 
 pub(crate) use connection::serve as serve_websocket;
+pub(crate) use lobby::Visitor;
 pub(crate) use socket::Socket;
 
 /// What all connections of a shard read into, one after the other.
@@ -120,6 +126,7 @@ pub struct Shard {
     pub peers: Rc<Tally>,
     /// HTTP and WebSocket connections.
     pub clients: Rc<Tally>,
+    lobby: Rc<Lobby>,
 }
 
 /// How many of something there are, and when there are none.
@@ -168,22 +175,7 @@ pub fn run(equipment: Equipment) -> io::Result<()> {
 
 async fn serve(equipment: Equipment) -> io::Result<()> {
     let Equipment { index, node, listeners, socket, mailbox, ready, detached } = equipment;
-    let shard = Rc::new(Shard {
-        index,
-        connections: RefCell::new(Connections::new(
-            index,
-            Arc::clone(&node) as Arc<dyn Herald>,
-            Arc::clone(&node.metrics),
-            node.limits.outbox_bytes_max,
-        )),
-        scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
-        round: RefCell::new(Round::new(node.shards())),
-        socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
-        rings: Cell::new(0),
-        peers: Rc::default(),
-        clients: Rc::default(),
-        node,
-    });
+    let shard = Rc::new(Shard::new(index, node));
     for listener in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         tokio::task::spawn_local(accept::clients(Rc::clone(&shard), listener));
@@ -234,15 +226,41 @@ async fn look_after(shard: Rc<Shard>) {
         looks.tick().await;
         // 136 years.
         let now_s = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
-        shard.connections.borrow_mut().look(now_s, &shard.node.metrics);
-        shard.flush();
-        if shard.index == 0 {
-            shard.node.tell_counts_due();
-        }
+        shard.look(now_s);
     }
 }
 
 impl Shard {
+    /// A shard without connections.
+    fn new(index: ShardIndex, node: Arc<Node>) -> Self {
+        Self {
+            index,
+            connections: RefCell::new(Connections::new(
+                index,
+                Arc::clone(&node) as Arc<dyn Herald>,
+                Arc::clone(&node.metrics),
+                node.limits.outbox_bytes_max,
+            )),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+            round: RefCell::new(Round::new(node.shards())),
+            socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
+            rings: Cell::new(0),
+            peers: Rc::default(),
+            clients: Rc::default(),
+            lobby: Lobby::new(&node),
+            node,
+        }
+    }
+
+    /// Does what is due `now_s` seconds after the shard began.
+    fn look(&self, now_s: u32) {
+        self.connections.borrow_mut().look(now_s, &self.node.metrics);
+        self.flush();
+        if self.index == 0 {
+            self.node.tell_counts_due();
+        }
+    }
+
     /// Takes one post; what it touches is flushed by the caller, who holds on to the guard until then.
     fn take(self: &Rc<Self>, post: Post) -> Option<Unflushed> {
         match post {
@@ -305,6 +323,7 @@ impl Shard {
             if at > 0 {
                 tokio::time::sleep(pause).await;
             }
+            debug!(shard = self.index, clients = slice.len(), "clients are told to connect again");
             let mut connections = self.connections.borrow_mut();
             for &key in slice {
                 connections.close(key, Code::ReconnectNow, "the server is leaving; connect again");

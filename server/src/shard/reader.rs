@@ -1,17 +1,23 @@
 //! The reading half of a WebSocket: bytes in, messages out, without a socket.
 //!
-//! Owns the use of tungstenite. What tungstenite wants to write (pongs, the answer to a close) is collected, for
-//! the outbox is the only writer of a socket. Frames going out are not its business ([`crate::frame`]).
+//! Owns the use of tungstenite, which unmasks, puts messages together and checks their UTF-8; the frames' headers
+//! are judged before it sees them ([`super::headers`]). What tungstenite wants to write (pongs, the answer to a
+//! close) is dropped: the outbox is the only writer of a socket, and answers belong between the other frames in the
+//! order in which they are due. Frames going out are not its business ([`crate::frame`]).
 //!
 //! Bytes are read into a buffer that all connections of a shard share; only an unfinished frame is kept here, so
 //! an idle connection holds next to nothing.
 
 use std::io::{self, Read, Write};
 
+use bytes::Bytes;
 use tungstenite::Utf8Bytes;
-use tungstenite::error::{CapacityError, Error};
+use tungstenite::error::Error;
+use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
+use super::headers::{Breach, Headers};
+use crate::frame;
 use crate::limits::Limits;
 use crate::pusher::Code;
 
@@ -25,39 +31,37 @@ pub(super) enum Heard {
     Text(Utf8Bytes),
     /// A binary message; what is in it does not matter.
     Binary,
-    /// A ping or pong: the client lives.
-    Sign,
-    /// A close frame. The answer is in [`Reader::take_replies`].
-    Close,
-    /// The client broke the protocol: close with this code.
-    Broken(Code),
+    /// A ping, to be answered with what it holds.
+    Ping(Bytes),
+    /// A pong: the client lives.
+    Pong,
+    /// A close frame, and the one that answers it. Nothing that comes later matters.
+    Close(Bytes),
+    /// The client broke the protocol. Nothing can be made of what comes later.
+    Broken(Breach),
 }
 
 /// The state of reading one WebSocket.
 #[derive(Debug)]
 pub(super) struct Reader {
+    headers: Headers,
     context: WebSocketContext,
-    replies: Vec<u8>,
 }
 
-/// Bytes that came, and a place for replies.
-struct Feed<'a> {
-    input: &'a [u8],
-    replies: &'a mut Vec<u8>,
-}
+/// Bytes that came.
+struct Feed<'a>(&'a [u8]);
 
 impl Read for Feed<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
+        if self.0.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.input.read(buf)
+        self.0.read(buf)
     }
 }
 
 impl Write for Feed<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.replies.extend_from_slice(buf);
         Ok(buf.len())
     }
 
@@ -74,27 +78,30 @@ impl Reader {
             .write_buffer_size(0)
             .max_message_size(Some(limits.message_bytes_max))
             .max_frame_size(Some(limits.message_bytes_max));
-        Self { context: WebSocketContext::new(Role::Server, Some(config)), replies: Vec::new() }
+        Self {
+            headers: Headers::new(limits.message_bytes_max),
+            context: WebSocketContext::new(Role::Server, Some(config)),
+        }
     }
 
     /// Reads all of `input`, and tells `hear` what was in it. Stops early when `hear` says so or nothing more can
-    /// be read.
+    /// be read; it must not be called again after [`Heard::Close`] or [`Heard::Broken`].
     pub(super) fn feed(&mut self, input: &[u8], mut hear: impl FnMut(Heard) -> Next) {
-        let mut feed = Feed { input, replies: &mut self.replies };
+        let (sound, breach) = self.headers.follow(input);
+        let mut feed = Feed(&input[..sound]);
         loop {
             let heard = match self.context.read(&mut feed) {
                 Ok(Message::Text(text)) => Heard::Text(text),
                 Ok(Message::Binary(_)) => Heard::Binary,
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Heard::Sign,
-                Ok(Message::Close(_)) => {
-                    // The reply is written by the next read, which then says that the connection is closed.
-                    drop(self.context.read(&mut feed));
-                    hear(Heard::Close);
+                Ok(Message::Ping(payload)) => Heard::Ping(payload),
+                Ok(Message::Pong(_) | Message::Frame(_)) => Heard::Pong,
+                Ok(Message::Close(close)) => {
+                    hear(Heard::Close(answer(close.as_ref())));
                     return;
                 }
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    hear(broken(&error));
+                    hear(Heard::Broken(breach_of(&error)));
                     return;
                 }
             };
@@ -102,11 +109,9 @@ impl Reader {
                 return;
             }
         }
-    }
-
-    /// Pongs and the answer to a close, in the order in which they are due.
-    pub(super) fn take_replies(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.replies)
+        if let Some(breach) = breach {
+            hear(Heard::Broken(breach));
+        }
     }
 }
 
@@ -119,12 +124,22 @@ pub(super) enum Next {
     Stop,
 }
 
-fn broken(error: &Error) -> Heard {
+/// A close is answered in kind (section 5.5.1).
+fn answer(close: Option<&CloseFrame>) -> Bytes {
+    match close {
+        None => frame::CLOSE,
+        Some(CloseFrame { code, reason }) => frame::close_with((*code).into(), reason),
+    }
+}
+
+/// Headers are judged already: what is left is text.
+fn breach_of(error: &Error) -> Breach {
     match error {
-        Error::ConnectionClosed | Error::AlreadyClosed => Heard::Close,
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Heard::Broken(Code::TooBig),
-        Error::Utf8(_) => Heard::Broken(Code::InvalidText),
-        _ => Heard::Broken(Code::Protocol),
+        Error::Utf8(_) => Breach {
+            code: Code::InvalidText,
+            reason: "expected UTF-8 in a text message or a close reason, but found other bytes".into(),
+        },
+        _ => Breach::protocol(Code::Protocol.meaning()),
     }
 }
 
@@ -168,16 +183,31 @@ mod tests {
             let mut reader = Reader::new(&Limits::default());
             let all: Vec<Heard> = bytes.chunks(step).flat_map(|chunk| heard(&mut reader, chunk)).collect();
             let text = |text: &str| Heard::Text(text.into());
-            assert_eq!(all, [text("one"), Heard::Sign, text("two"), Heard::Binary], "{step}");
-            assert_eq!(reader.take_replies(), b"\x8a\x04ping");
+            let ping = Heard::Ping(Bytes::from_static(b"ping"));
+            assert_eq!(all, [text("one"), ping, text("two"), Heard::Binary], "{step}");
         }
     }
 
     #[test]
     fn a_close_is_answered_in_kind() {
         let mut reader = Reader::new(&Limits::default());
-        assert_eq!(heard(&mut reader, &masked(0x88, &4001_u16.to_be_bytes())), [Heard::Close]);
-        assert_eq!(reader.take_replies(), b"\x88\x02\x0f\xa1");
+        let answer = Heard::Close(Bytes::from_static(b"\x88\x02\x0f\xa1"));
+        assert_eq!(heard(&mut reader, &masked(0x88, &4001_u16.to_be_bytes())), [answer]);
+    }
+
+    /// The code of the breach that `bytes` end with, whatever the pieces in which they come.
+    fn breach(limits: &Limits, bytes: &[u8]) -> Code {
+        let mut codes = [bytes.len(), 1].map(|step| {
+            let mut reader = Reader::new(limits);
+            let all = bytes.chunks(step).map(|chunk| heard(&mut reader, chunk)).find(|all| !all.is_empty());
+            match all.unwrap().pop() {
+                Some(Heard::Broken(breach)) => breach.code,
+                other => panic!("{other:?} of {bytes:?}"),
+            }
+        });
+        codes.sort_by_key(|code| code.number());
+        assert_eq!(codes[0], codes[1]);
+        codes[0]
     }
 
     #[test]
@@ -189,13 +219,24 @@ mod tests {
             (masked(0x83, b""), Code::Protocol),
             (masked(0x80, b""), Code::Protocol),
             (masked(0x09, b""), Code::Protocol),
+            (masked(0x88, &1005_u16.to_be_bytes()), Code::Protocol),
             (masked(0x81, b"\xff"), Code::InvalidText),
             (masked(0x81, &[b'x'; 1025]), Code::TooBig),
         ] {
-            assert_eq!(heard(&mut Reader::new(&limits), &bytes), [Heard::Broken(code)], "{bytes:?}");
+            assert_eq!(breach(&limits, &bytes), code, "{bytes:?}");
         }
         let mut pieces = masked(0x01, &[b'x'; 1000]);
         pieces.extend(masked(0x80, &[b'x'; 25]));
-        assert_eq!(heard(&mut Reader::new(&limits), &pieces), [Heard::Broken(Code::TooBig)]);
+        assert_eq!(breach(&limits, &pieces), Code::TooBig);
+    }
+
+    #[test]
+    fn what_came_before_a_broken_frame_is_heard() {
+        let mut bytes = masked(0x81, b"one");
+        bytes.extend(masked(0x89, b"ping"));
+        bytes.extend(masked(0x83, b""));
+        let all = heard(&mut Reader::new(&Limits::default()), &bytes);
+        assert_eq!(all[..2], [Heard::Text("one".into()), Heard::Ping(Bytes::from_static(b"ping"))]);
+        assert!(matches!(&all[2..], [Heard::Broken(breach)] if breach.code == Code::Protocol));
     }
 }

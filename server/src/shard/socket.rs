@@ -112,6 +112,26 @@ impl Socket {
         }
     }
 
+    /// Ends this side of the connection, once everything is written; the other side may go on.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(super) fn end(&self) -> io::Result<Flush> {
+        match &self.0 {
+            Kind::Plain(stream) => end(stream),
+            Kind::Tls(tls) => {
+                let mut session = tls.session.borrow_mut();
+                session.send_close_notify();
+                match write_out(&mut session, &tls.stream)? {
+                    Flush::Empty => end(&tls.stream),
+                    Flush::Blocked => Ok(Flush::Blocked),
+                }
+            }
+            #[cfg(test)]
+            Kind::Memory(_) => Ok(Flush::Empty),
+        }
+    }
+
     /// Whether reading is worth a try; if not, the task is woken when it is.
     ///
     /// # Errors
@@ -180,6 +200,10 @@ impl Drop for Tls {
         session.send_close_notify();
         let _ = write_out(session, &self.stream);
     }
+}
+
+fn end(stream: &TcpStream) -> io::Result<Flush> {
+    socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write).map(|()| Flush::Empty)
 }
 
 fn write_out(session: &mut ServerConnection, stream: &TcpStream) -> io::Result<Flush> {

@@ -4,6 +4,7 @@
 //! builds these values; a reload builds new ones.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
@@ -15,7 +16,7 @@ use crate::config::Secret;
 #[derive(Debug, Clone)]
 pub struct AppHooks {
     /// The app's key; sent as `X-Pusher-Key`.
-    pub key: String,
+    pub key: Arc<str>,
     /// Signs the body.
     pub secret: Secret,
     /// Who is told. May be empty.
@@ -32,7 +33,7 @@ impl AppHooks {
 }
 
 /// One URL and what it wants to hear.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where to.
     pub url: Url,
@@ -53,11 +54,29 @@ impl Endpoint {
         Self { url, events, channel_prefix: None, channel_suffix: None, headers }
     }
 
+    /// Whether both are the same place that wants to hear the same. What waits for one of them waits for the other,
+    /// whose headers may be newer.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.url == other.url
+            && self.events == other.events
+            && self.channel_prefix == other.channel_prefix
+            && self.channel_suffix == other.channel_suffix
+    }
+
     /// Whether `event` passes the filters.
     pub fn wants(&self, event: &Event) -> bool {
-        let channel = event.channel();
-        self.events.contains(event.kind())
-            && self.channel_prefix.as_ref().is_none_or(|prefix| channel.starts_with(&**prefix))
+        self.events.contains(event.kind()) && self.covers(event.channel())
+    }
+
+    /// Whether it wants `event` or its opposite.
+    pub fn wants_to_know(&self, event: &Event) -> bool {
+        let kind = event.kind();
+        let wanted = |kind| self.events.contains(kind);
+        (wanted(kind) || kind.opposite().is_some_and(wanted)) && self.covers(event.channel())
+    }
+
+    fn covers(&self, channel: &str) -> bool {
+        self.channel_prefix.as_ref().is_none_or(|prefix| channel.starts_with(&**prefix))
             && self.channel_suffix.as_ref().is_none_or(|suffix| channel.ends_with(&**suffix))
     }
 }
@@ -173,8 +192,6 @@ impl ExtraHeader {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
@@ -204,7 +221,7 @@ mod tests {
         let secret = secret.unwrap().apps[0].secret.clone();
         let mut endpoint = Endpoint::new(Url::parse("http://localhost/").unwrap());
         endpoint.events = EventKinds::from_iter([EventKind::MemberAdded, EventKind::ClientEvent]);
-        let hooks = Arc::new(AppHooks { key: "k".to_owned(), secret, endpoints: vec![endpoint] });
+        let hooks = Arc::new(AppHooks { key: "k".into(), secret, endpoints: vec![endpoint] });
         let wanted: Vec<_> = EventKind::ALL.into_iter().filter(|kind| hooks.wants(*kind)).collect();
         assert_eq!(wanted, [EventKind::MemberAdded, EventKind::MemberRemoved, EventKind::ClientEvent]);
     }

@@ -4,44 +4,87 @@
 //! [`Webhooks::notify`] puts an event into a bounded queue and returns at once, whatever the endpoints do. Leaves to
 //! the callers when something is worth telling, and that it is told once, not once per shard or node.
 
+//!
+//! `queue` takes events from the shards, `settle` holds those that may be undone within moments, `backlog` is
+//! what waits for one endpoint and makes batches of it, `deliver` tries until they are accepted, and `sender` is
+//! one attempt. `engine` is the thread.
+
+mod backlog;
+mod deliver;
 mod endpoint;
+mod engine;
 mod event;
+mod queue;
+mod sender;
+mod settle;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use endpoint::{AppHooks, Endpoint, ExtraHeader, Unusable, Url};
 pub use event::{Event, EventKind, EventKinds};
+pub use sender::CaError;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
 
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use engine::{Equipment, Finish};
+use queue::Queue;
 
 /// The sending side that shards use. Cheap to clone; never blocks.
 #[derive(Debug, Clone)]
 pub struct Webhooks {
-    metrics: Arc<Metrics>,
+    queue: Queue,
 }
 
 /// The thread's end: held by [`crate::lifecycle`].
 #[derive(Debug)]
 #[must_use = "dropped, it ends the thread at once, and what waits is lost"]
-pub struct Ending {}
+pub struct Ending {
+    finish: oneshot::Sender<Finish>,
+    thread: JoinHandle<()>,
+}
+
+/// Why the thread does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The file of certificates.
+    #[error(transparent)]
+    Authorities(#[from] CaError),
+    /// The system refuses a thread or its descriptors.
+    #[error("cannot start the webhooks' thread (see also ulimit -n): {0}")]
+    System(#[from] io::Error),
+}
 
 impl Webhooks {
-    /// Starts the thread.
+    /// Starts the thread. Https endpoints may have a certificate of an authority in `ca_file` (PEM), beside those of
+    /// the system.
     ///
     /// # Errors
-    /// When the system refuses a thread or its descriptors.
-    pub fn start(_limits: &Limits, metrics: Arc<Metrics>) -> io::Result<(Self, Ending)> {
-        Ok((Self { metrics }, Ending {}))
+    /// [`StartError`] says what to do.
+    pub fn start(
+        limits: &Limits,
+        ca_file: Option<&Path>,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Ending), StartError> {
+        let authorities = ca_file.map(sender::read_authorities).transpose()?.unwrap_or_default();
+        let (queue, notices) = Queue::new(limits.webhook_queue_bytes_max, Arc::clone(&metrics));
+        let (finish, finishing) = oneshot::channel();
+        let limits = limits.clone();
+        let thread = engine::start(Equipment { limits, metrics, authorities, notices, finish: finishing })?;
+        Ok((Self { queue }, Ending { finish, thread }))
     }
 
     /// Tells `event` to those of the app's endpoints that want it. When the queue is full the event is dropped and
     /// counted.
     pub fn notify(&self, hooks: &Arc<AppHooks>, event: Event) {
         if hooks.wants(event.kind()) {
-            self.metrics.webhooks_dropped_total.increment();
+            self.queue.notify(hooks, event);
         }
     }
 }
@@ -49,5 +92,16 @@ impl Webhooks {
 impl Ending {
     /// Sends what waits, for at most `within`; nothing waits for its opposite or for company any more. Events that come
     /// afterwards are dropped and counted.
-    pub async fn finish(self, _within: Duration) {}
+    pub async fn finish(self, within: Duration) {
+        let (done, finished) = oneshot::channel();
+        // An error is a thread that has ended.
+        if self.finish.send(Finish { within, done }).is_ok() {
+            // The thread keeps the time itself; this is for one that the system holds up.
+            let _ = tokio::time::timeout(within * 2, finished).await;
+        }
+        // A thread that has ended by a panic has logged it.
+        if self.thread.is_finished() {
+            let _ = self.thread.join();
+        }
+    }
 }

@@ -12,7 +12,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod client;
+pub mod http;
 pub mod php;
+pub mod raw;
+pub mod receiver;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -96,7 +99,19 @@ fn spawn(arguments: &[&str]) -> Child {
 impl Server {
     /// Starts a server and waits until it serves.
     pub fn start(configuration: &Value) -> Self {
-        let mut child = spawn(&["serve", "--config", "-"]);
+        Self::serving(spawn(&["serve", "--config", "-"]), configuration)
+    }
+
+    /// The same, with so many open files at most.
+    pub fn start_with_descriptors(configuration: &Value, descriptors: usize) -> Self {
+        let script = format!("ulimit -n {descriptors} && exec \"$0\" serve --config -");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_fanfare")]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self::serving(command.spawn().unwrap(), configuration)
+    }
+
+    fn serving(mut child: Child, configuration: &Value) -> Self {
         let stdin: ChildStdin = child.stdin.take().unwrap();
         serde_json::to_writer(stdin, configuration).unwrap();
         let log = Arc::new(Log::default());

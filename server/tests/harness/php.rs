@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use fanfare_wire::attach::{self, Message, RefusalCode, Transport};
+use fanfare_wire::attach::{self, Message, Purpose, RefusalCode, Transport};
 use fanfare_wire::descriptors;
 use fanfare_wire::record::{Draft, PublicationLimits};
 use fanfare_wire::ring::{Producer, ReserveError, SharedMemory};
@@ -19,12 +19,13 @@ pub struct Peer {
 }
 
 /// A message that outlives the buffer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Said {
     Challenge([u8; 32]),
     Attached(PublicationLimits),
     Refused(RefusalCode, String),
     Ack(u64),
+    Answer(u16, serde_json::Value),
     Other,
     /// The server has closed the socket.
     End,
@@ -62,6 +63,9 @@ impl Peer {
                     Message::Attached { limits, .. } => Said::Attached(limits),
                     Message::Refused { code, message } => Said::Refused(code, message.to_owned()),
                     Message::Ack { records } => Said::Ack(records),
+                    Message::Answer { status, body } => {
+                        Said::Answer(status, serde_json::from_slice(body).unwrap())
+                    }
                     _ => Said::Other,
                 };
                 self.input.drain(..len);
@@ -90,6 +94,34 @@ impl Peer {
         self.say(&Message::Hello { key: key.as_bytes(), client: "test" });
         let Said::Challenge(nonce) = self.hear() else { panic!("expected a challenge") };
         attach::prove(secret.as_bytes(), &nonce, key.as_bytes())
+    }
+}
+
+/// A process that asks.
+pub struct Asker(pub Peer);
+
+impl Asker {
+    pub fn attach(server: &Server) -> Self {
+        let mut peer = Peer::connect(server);
+        let proof = peer.prove(KEY, SECRET);
+        peer.say(&Message::Attach { purpose: Purpose::Ask, proof });
+        assert!(matches!(peer.hear(), Said::Attached { .. }));
+        Self(peer)
+    }
+
+    pub fn say(&mut self, method: &str, target: &str, body: &str) {
+        self.0.say(&Message::Ask { method, target, body: body.as_bytes() });
+    }
+
+    pub fn answer(&mut self) -> (u16, serde_json::Value) {
+        let said = self.0.hear();
+        let Said::Answer(status, body) = said else { panic!("expected an answer, but found {said:?}") };
+        (status, body)
+    }
+
+    pub fn ask(&mut self, method: &str, target: &str, body: &str) -> (u16, serde_json::Value) {
+        self.say(method, target, body);
+        self.answer()
     }
 }
 
@@ -125,7 +157,7 @@ impl Php {
 
     fn shake_hands(&mut self) {
         let proof = self.peer.prove(KEY, SECRET);
-        let message = Message::Attach { transport: Transport::Ring, proof };
+        let message = Message::Attach { purpose: Purpose::Publish(Transport::Ring), proof };
         self.peer.say_with(&message, &[self.memfd.as_fd(), self.doorbell.as_fd()]);
         assert!(matches!(self.peer.hear(), Said::Attached { .. }));
     }

@@ -13,13 +13,17 @@ fn every_kind() -> Vec<Message<'static>> {
     vec![
         Message::Hello { key: b"app-key", client: "php-8.4 fanfare-0.1.0" },
         Message::Challenge { nonce: [7; NONCE_BYTES] },
-        Message::Attach { transport: Transport::Ring, proof: [9; PROOF_BYTES] },
-        Message::Attach { transport: Transport::Socket, proof: [0; PROOF_BYTES] },
+        Message::Attach { purpose: Purpose::Publish(Transport::Ring), proof: [9; PROOF_BYTES] },
+        Message::Attach { purpose: Purpose::Publish(Transport::Socket), proof: [0; PROOF_BYTES] },
         Message::Attached { limits: LIMITS, server: "fanfare-0.1.0" },
         Message::Refused { code: RefusalCode::User, message: "expected …, found …" },
         Message::Record(b"\x01\x02\x03"),
         Message::Ack { records: u64::MAX },
         Message::Goodbye,
+        Message::Attach { purpose: Purpose::Ask, proof: [1; PROOF_BYTES] },
+        Message::Ask { method: "GET", target: "/channels?info=user_count", body: b"" },
+        Message::Ask { method: "POST", target: "/users/7/terminate_connections", body: b"{}" },
+        Message::Answer { status: 200, body: b"{\"channels\":{}}" },
     ]
 }
 
@@ -76,7 +80,7 @@ fn malformed_messages_are_named() {
         Message::decode(&bytes).map(|_| ()).unwrap_err()
     };
     assert_eq!(with(99, b""), AttachError::Kind { found: 99 });
-    assert_eq!(with(KIND_ATTACH, &[3; 33]), AttachError::Transport { found: 3 });
+    assert_eq!(with(KIND_ATTACH, &[4; 33]), AttachError::Purpose { found: 4 });
     assert_eq!(with(KIND_GOODBYE, b"x"), AttachError::Trailing { found: 1 });
     assert!(matches!(with(KIND_HELLO, &[255, 255, 1]), AttachError::Short(_)));
     assert_eq!(with(KIND_HELLO, &[0, 0, 1, 0, 0xFF]), AttachError::Text { field: "the client's name" });
