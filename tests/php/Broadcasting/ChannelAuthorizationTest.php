@@ -90,7 +90,6 @@ final class ChannelAuthorizationTest extends TestCase
         yield 'a socket id that would sign something else' => [['socket_id' => '1.2:presence-room', 'channel_name' => 'private-orders.7']];
         yield 'a channel name that would sign something else' => [['socket_id' => '1.2', 'channel_name' => 'private-orders.7:{"user_id":1}']];
         yield 'a list for a channel' => [['socket_id' => '1.2', 'channel_name' => ['private-orders.7']]];
-        yield 'an encrypted channel' => [['socket_id' => '1.2', 'channel_name' => 'private-encrypted-orders.7']];
     }
 
     /**

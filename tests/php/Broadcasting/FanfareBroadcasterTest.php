@@ -6,6 +6,7 @@ namespace Fanfare\Laravel\Tests\Broadcasting;
 
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
 use Fanfare\Laravel\Config\ConnectionConfig;
+use Fanfare\Laravel\Publishing\Outlet;
 use Fanfare\Laravel\Tests\Support\RecordedPublications;
 use Fanfare\Unavailable;
 use Illuminate\Broadcasting\BroadcastException;
@@ -20,6 +21,8 @@ use PHPUnit\Framework\TestCase;
  */
 final class FanfareBroadcasterTest extends TestCase
 {
+    private const string MASTER_KEY = '0123456789abcdef0123456789abcdef';
+
     private RecordedPublications $publications;
 
     protected function setUp(): void
@@ -148,7 +151,6 @@ final class FanfareBroadcasterTest extends TestCase
      */
     public static function refused(): iterable
     {
-        yield 'an encrypted channel' => [['private-encrypted-x'], [], 'found the encrypted channel "private-encrypted-x"'];
         yield 'bytes that are not UTF-8' => [['c'], ['text' => "\xff"], 'found: Malformed UTF-8'];
     }
 
@@ -174,7 +176,7 @@ final class FanfareBroadcasterTest extends TestCase
         } catch (BroadcastException $e) {
             self::assertSame($failure, $e->getPrevious());
             self::assertSame(
-                'Broadcasting [E] to 150 channel(s), of which the first 100 have it, failed: expected a server at /s, found nothing',
+                'Broadcasting [E] to 150 channel(s), of which 100 have it, failed: expected a server at /s, found nothing',
                 $e->getMessage(),
             );
         }
@@ -182,6 +184,11 @@ final class FanfareBroadcasterTest extends TestCase
 
     private function broadcaster(): FanfareBroadcaster
     {
-        return new FanfareBroadcaster($this->publications, new ConnectionConfig([], []));
+        $config = new ConnectionConfig(static fn (): array => [
+            'apps' => [['id' => 'a', 'key' => 'k', 'secret' => 's', 'encryption_master_key' => base64_encode(self::MASTER_KEY)]],
+            'socket' => '/s',
+        ], []);
+
+        return new FanfareBroadcaster(new Outlet($this->publications, $config), $config);
     }
 }

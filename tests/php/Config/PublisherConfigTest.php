@@ -72,7 +72,7 @@ final class PublisherConfigTest extends TestCase
             'fanfare.apps.0.secret: expected the secret of an app, found nothing; set FANFARE_APP_SECRET to a long random string',
             'fanfare.publish.ring_bytes: expected a power of two, found 100000',
             'fanfare.socket: expected an absolute path, found "storage/fanfare.sock"; PHP-FPM and the command line have different working directories',
-            'fanfare.publish.transport: expected one of auto, ring, socket, found "pigeon"',
+            'fanfare.publish.transport: expected one of auto, ring, socket, http, found "pigeon"',
             'fanfare.publish.timeout_ms: expected a whole number from 0 to 60000, found -1',
             'fanfare.publish.connect_timeout_ms: expected a whole number from 1 to 60000, found "soon"',
         ], $mistakes);
