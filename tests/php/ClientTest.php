@@ -152,7 +152,7 @@ final class ClientTest extends TestCase
 
     public function test_another_app_is_asked_and_published_to_with_its_own_credentials(): void
     {
-        $other = new PretendApi($this->scratch->path('other.sock'), 'other-secret-77');
+        $other = new PretendApi($this->scratch->path('other.sock'), ['other-key' => 'other-secret-77']);
         $this->boot(['transport' => 'http'], [
             'fanfare.socket' => $this->scratch->path('other.sock'),
             'fanfare.apps' => [
@@ -181,7 +181,7 @@ final class ClientTest extends TestCase
             'broadcasting.connections.shop' => ['driver' => 'fanfare', 'app' => 'other'],
             'fanfare.apps' => [
                 ['id' => 'test', 'key' => 'k', 'secret' => 's'],
-                ['id' => 'other', 'key' => 'other-key', 'secret' => ChatApplication::SECRET],
+                ['id' => 'other', 'key' => ChatApplication::KEY, 'secret' => ChatApplication::SECRET],
             ],
         ]);
 

@@ -131,7 +131,7 @@ final class ChannelAuthorizationTest extends TestCase
 
         $response = $this->post('auth', $form);
         self::assertStringStartsWith('/**/pusher.done({"auth":', (string) $response->getContent());
-        self::assertSame('text/javascript', $response->headers->get('Content-Type'));
+        self::assertStringStartsWith('text/javascript', (string) $response->headers->get('Content-Type'));
 
         foreach (['alert(1)//', 'a;b', '1a', ['x']] as $callback) {
             self::assertSame(403, $this->post('auth', ['callback' => $callback] + $form)->getStatusCode());

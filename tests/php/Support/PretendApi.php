@@ -19,15 +19,16 @@ final readonly class PretendApi
 
     /**
      * @param  string|null  $socket  path of a Unix socket; null: a free port of this machine
+     * @param  array<string, string>  $secrets  by the keys of apps
      */
-    public function __construct(?string $socket = null, string $secret = ChatApplication::SECRET)
+    public function __construct(?string $socket = null, array $secrets = [ChatApplication::KEY => ChatApplication::SECRET])
     {
         $this->process = new RunningCommand([
             PHP_BINARY,
             '-n',
             __DIR__.'/fixtures/pretend-api.php',
             $socket === null ? 'tcp://127.0.0.1:0' : "unix://{$socket}",
-            $secret,
+            json_encode($secrets, JSON_THROW_ON_ERROR),
         ]);
 
         $this->at = (string) self::decoded($this->process->line('"listening"'))['listening'];

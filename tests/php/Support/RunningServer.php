@@ -42,13 +42,29 @@ final class RunningServer
     /**
      * Waits for the publication of an event of that name.
      *
-     * @return array{app: string, channels: list<string>, event: string, data: string, except: ?string}
+     * @return array{app: string, channels: string, event: string, data: string}  channels have spaces between
      */
     public function published(string $event): array
     {
-        $line = json_decode($this->process->line((string) json_encode($event)), true, flags: JSON_THROW_ON_ERROR);
+        return self::publication($this->process->line((string) json_encode($event)));
+    }
 
-        return ($line['fields'] ?? []) + $line;
+    /**
+     * Waits for the next publication, whatever its name.
+     *
+     * @return array{app: string, channels: string, event: string, data: string}  channels have spaces between
+     */
+    public function next(): array
+    {
+        return self::publication($this->process->line('"message":"publication"'));
+    }
+
+    /**
+     * @return array{app: string, channels: string, event: string, data: string}
+     */
+    private static function publication(string $line): array
+    {
+        return json_decode($line, true, flags: JSON_THROW_ON_ERROR)['fields'];
     }
 
     public function line(string $text): string
