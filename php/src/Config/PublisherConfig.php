@@ -152,7 +152,7 @@ final readonly class PublisherConfig
         }
 
         if ($transport === self::HTTP && $ways === []) {
-            $publish->mistaken('fallback', 'a way to the HTTP API, since transport is http', [], "set it to 'auto'");
+            $publish->mistaken('fallback', 'a way to the HTTP API, since transport is http', 'none', "set it to 'auto'");
         }
 
         return $ways;
