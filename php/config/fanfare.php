@@ -48,7 +48,7 @@ return [
         'fallback' => env('FANFARE_FALLBACK', 'auto'),
 
         // The HTTP API of a server on another host, such as http://10.0.0.5:8080.
-        'url' => env('FANFARE_URL'),
+        'url' => env('FANFARE_API_URL'),
 
         // How long one request to the HTTP API may take, connecting included.
         'http_timeout_ms' => env('FANFARE_HTTP_TIMEOUT_MS', 5_000),

@@ -9,6 +9,7 @@ use Fanfare\Laravel\Api\Connections;
 use Fanfare\Laravel\Api\FallbackTransport;
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
 use Fanfare\Laravel\Config\ConnectionConfig;
+use Fanfare\Laravel\Config\ServedConfiguration;
 use Fanfare\Laravel\Publishing\ExtensionNotice;
 use Fanfare\Laravel\Publishing\FallbackPublisher;
 use Fanfare\Laravel\Publishing\Outlet;
@@ -22,18 +23,23 @@ use Psr\Log\LoggerInterface;
  */
 final readonly class Assembly
 {
+    private ServedConfiguration $configuration;
+
     /**
      * @param  Closure(): Application  $app  the application that is served now: a worker keeps what is made here,
      *                                       and serves one application after the other
      */
-    public function __construct(private Closure $app) {}
+    public function __construct(private Closure $app)
+    {
+        $this->configuration = new ServedConfiguration($app);
+    }
 
     /**
      * @param  array<array-key, mixed>  $connection  the entry in broadcasting.connections
      */
     public function broadcaster(array $connection): FanfareBroadcaster
     {
-        $config = $this->config($connection);
+        $config = new ConnectionConfig($this->configuration->read(...), $connection);
 
         return new FanfareBroadcaster($this->outlet($config), $config, ($connection['jsonp'] ?? false) === true);
     }
@@ -51,7 +57,7 @@ final readonly class Assembly
             $connection = $config->get('broadcasting.connections.fanfare');
         }
 
-        return $this->clientOf($this->config(is_array($connection) ? $connection : []));
+        return $this->clientOf(new ConnectionConfig($this->configuration->read(...), is_array($connection) ? $connection : []));
     }
 
     private function clientOf(ConnectionConfig $config): Client
@@ -77,21 +83,6 @@ final readonly class Assembly
             $app->make(Connections::class),
             $app->make(ExtensionNotice::class),
             fn (): LoggerInterface => ($this->app)()->make(LoggerInterface::class),
-        );
-    }
-
-    /**
-     * @param  array<array-key, mixed>  $connection
-     */
-    private function config(array $connection): ConnectionConfig
-    {
-        return new ConnectionConfig(
-            function (): array {
-                $fanfare = ($this->app)()->make(Repository::class)->get('fanfare');
-
-                return is_array($fanfare) ? $fanfare : [];
-            },
-            $connection,
         );
     }
 }

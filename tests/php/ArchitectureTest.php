@@ -28,9 +28,10 @@ final class ArchitectureTest extends TestCase
         'Publishing' => ['Api', 'Config', 'Exceptions'],
         'Broadcasting' => ['Config', 'Exceptions', 'Publishing'],
         'Server' => ['Config', 'Exceptions'],
-        'Console' => ['Api', 'Config', 'Exceptions', 'Publishing', 'Server'],
+        'Console' => ['Api', 'Config', 'Doctor', 'Exceptions', 'Publishing', 'Server'],
+        'Doctor' => ['Api', 'Config', 'Exceptions', 'Publishing', 'Server'],
         'Facades' => [],
-        '' => ['Api', 'Broadcasting', 'Config', 'Console', 'Exceptions', 'Publishing', 'Server'],
+        '' => ['Api', 'Broadcasting', 'Config', 'Console', 'Doctor', 'Exceptions', 'Publishing', 'Server'],
     ];
 
     #[DataProvider('files')]

@@ -11,7 +11,7 @@ use Fanfare\Laravel\Client;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\InvalidName;
 use Fanfare\Laravel\Exceptions\RequestRefused;
-use Fanfare\Laravel\Exceptions\ServerUnreachable;
+use Fanfare\Laravel\Exceptions\ApiUnreachable;
 use Fanfare\Laravel\Exceptions\UnexpectedAnswer;
 use Fanfare\Laravel\Facades\Fanfare;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
@@ -257,8 +257,8 @@ final class ClientTest extends TestCase
 
         try {
             Fanfare::terminate('1');
-            self::fail('expected ServerUnreachable, found an answer');
-        } catch (ServerUnreachable $e) {
+            self::fail('expected ApiUnreachable, found an answer');
+        } catch (ApiUnreachable $e) {
             self::assertTrue($e->mayHaveArrived);
         }
 

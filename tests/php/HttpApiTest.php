@@ -10,7 +10,7 @@ use Fanfare\Laravel\Exceptions\PayloadTooLarge;
 use Fanfare\Laravel\Exceptions\RequestRefused;
 use Fanfare\Laravel\Facades\Fanfare;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
-use Fanfare\Laravel\Tests\Support\RunningServer;
+use Fanfare\Laravel\Tests\Support\TracedServer;
 use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Laravel\Tests\Support\WebSocket;
 use Illuminate\Broadcasting\BroadcastException;
@@ -26,12 +26,12 @@ final class HttpApiTest extends TestCase
 {
     private Scratch $scratch;
 
-    private RunningServer $server;
+    private TracedServer $server;
 
     protected function setUp(): void
     {
         $this->scratch = new Scratch;
-        $this->server = new RunningServer($this->scratch->path('fanfare.sock'));
+        $this->server = new TracedServer($this->scratch->path('fanfare.sock'));
 
         if (str_contains((string) @file_get_contents("{$this->server->url}/apps/test/channels", context: stream_context_create(['http' => ['ignore_errors' => true]])), 'nothing is served at this path')) {
             self::markTestSkipped('this server has no HTTP API yet');

@@ -4,9 +4,9 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Api;
 
+use Fanfare\Laravel\Exceptions\ApiUnreachable;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\RequestRefused;
-use Fanfare\Laravel\Exceptions\ServerUnreachable;
 use Fanfare\Laravel\Exceptions\UnexpectedAnswer;
 
 /**
@@ -23,7 +23,7 @@ interface ApiTransport
      * @param  array<string, string>  $query
      * @param  array<string, mixed>|null  $body  what is sent as JSON; null: no body
      *
-     * @throws ServerUnreachable when nobody answered
+     * @throws ApiUnreachable when nobody answered
      * @throws RequestRefused when the answer is no
      * @throws UnexpectedAnswer when the answer is not a JSON object
      * @throws InvalidConfiguration

@@ -6,8 +6,8 @@ namespace Fanfare\Laravel\Api;
 
 use CurlHandle;
 use Fanfare\Laravel\Config\Endpoint;
+use Fanfare\Laravel\Exceptions\ApiUnreachable;
 use Fanfare\Laravel\Exceptions\ExtensionMissing;
-use Fanfare\Laravel\Exceptions\ServerUnreachable;
 use Fanfare\Laravel\Exceptions\UnexpectedAnswer;
 
 /**
@@ -39,39 +39,43 @@ final class Connections
      * @param  string  $target  path and query
      * @return array{int, string}  the answer's status and body
      *
-     * @throws ServerUnreachable|UnexpectedAnswer|ExtensionMissing
+     * @throws ApiUnreachable|UnexpectedAnswer|ExtensionMissing
      */
     public function exchange(Endpoint $endpoint, string $method, string $target, string $body): array
     {
         $curl = $this->handle($endpoint);
         $answer = '';
 
-        curl_setopt_array($curl, self::options($endpoint, $method, $target, $body) + [
-            CURLOPT_WRITEFUNCTION => static function (CurlHandle $curl, string $chunk) use (&$answer): int {
-                if (strlen($answer) + strlen($chunk) > self::ANSWER_BYTES_MAX) {
-                    return 0;
-                }
+        curl_setopt_array(
+            $curl,
+            self::options($endpoint, $method, $target, $body)
+            + [
+                CURLOPT_WRITEFUNCTION => static function (CurlHandle $curl, string $chunk) use (&$answer): int {
+                    if ((strlen($answer) + strlen($chunk)) > self::ANSWER_BYTES_MAX) {
+                        return 0;
+                    }
 
-                $answer .= $chunk;
+                    $answer .= $chunk;
 
-                return strlen($chunk);
-            },
-        ]);
+                    return strlen($chunk);
+                },
+            ],
+        );
 
         try {
             if (curl_exec($curl) === false) {
                 throw match (curl_errno($curl)) {
                     CURLE_WRITE_ERROR => UnexpectedAnswer::tooLong($endpoint, self::ANSWER_BYTES_MAX),
-                    default => ServerUnreachable::at(
+                    default => ApiUnreachable::at(
                         $endpoint,
                         curl_error($curl),
                         // Nothing of the request was written: nobody can have acted on it.
-                        mayHaveArrived: curl_getinfo($curl, CURLINFO_REQUEST_SIZE) > 0,
+                        mayHaveArrived: (int) curl_getinfo($curl, CURLINFO_REQUEST_SIZE) > 0,
                     ),
                 };
             }
 
-            return [curl_getinfo($curl, CURLINFO_RESPONSE_CODE), $answer];
+            return [(int) curl_getinfo($curl, CURLINFO_RESPONSE_CODE), $answer];
         } finally {
             // Lets go of the body and the closure; the connection stays open.
             curl_reset($curl);

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Fanfare\Laravel\Api;
 
 use Closure;
-use Fanfare\Laravel\Exceptions\ServerUnreachable;
+use Fanfare\Laravel\Exceptions\ApiUnreachable;
 
 /**
  * Asks the first server that can be reached. A question may be asked twice; what changes something is only
@@ -25,7 +25,7 @@ final readonly class FallbackTransport implements ApiTransport
         foreach (($this->transports)() as $transport) {
             try {
                 return $transport->request($method, $path, $query, $body);
-            } catch (ServerUnreachable $e) {
+            } catch (ApiUnreachable $e) {
                 if ($e->mayHaveArrived && $method !== 'GET') {
                     throw $e;
                 }
@@ -34,6 +34,6 @@ final readonly class FallbackTransport implements ApiTransport
             }
         }
 
-        throw ServerUnreachable::anywhere($unreached);
+        throw ApiUnreachable::anywhere($unreached);
     }
 }

@@ -24,11 +24,12 @@ final readonly class RequestSignature
      */
     public function sign(string $method, string $path, array $query, string $body, int $timeS): array
     {
-        $query = [
-            'auth_key' => $this->app->key,
-            'auth_timestamp' => (string) $timeS,
-            'auth_version' => '1.0',
-        ] + $query;
+        $query =
+            [
+                'auth_key' => $this->app->key,
+                'auth_timestamp' => (string) $timeS,
+                'auth_version' => '1.0',
+            ] + $query;
 
         if ($body !== '') {
             $query['body_md5'] = md5($body);

@@ -8,9 +8,9 @@ use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Exceptions\UserWithoutId;
 use Fanfare\Laravel\Publishing\ChannelCipher;
 use Fanfare\Laravel\Publishing\Outlet;
-use Illuminate\Broadcasting\BroadcastException;
 use Illuminate\Broadcasting\Broadcasters\Broadcaster;
 use Illuminate\Broadcasting\Broadcasters\UsePusherChannelConventions;
+use Illuminate\Broadcasting\BroadcastException;
 use Illuminate\Http\JsonResponse;
 use Illuminate\Http\Request;
 use Symfony\Component\HttpKernel\Exception\AccessDeniedHttpException;
@@ -70,7 +70,7 @@ final class FanfareBroadcaster extends Broadcaster
      * Authorizes the request's user for the channel that the client wants to subscribe to.
      *
      * @param  Request  $request
-     * @return array<string, string>|JsonResponse
+     * @return mixed  what validAuthenticationResponse() returns
      *
      * @throws AccessDeniedHttpException
      */
@@ -148,9 +148,11 @@ final class FanfareBroadcaster extends Broadcaster
     {
         $user = $this->retrieveUser($request, $this->normalizeChannelName($channel));
 
-        $id = method_exists($user, 'getAuthIdentifierForBroadcasting')
-            ? $user->getAuthIdentifierForBroadcasting()
-            : $user->getAuthIdentifier();
+        $id = match (true) {
+            is_object($user) && method_exists($user, 'getAuthIdentifierForBroadcasting') => $user->getAuthIdentifierForBroadcasting(),
+            is_object($user) && method_exists($user, 'getAuthIdentifier') => $user->getAuthIdentifier(),
+            default => throw new AccessDeniedHttpException('Expected a signed-in user for a presence channel, found none.'),
+        };
 
         return json_encode(['user_id' => $id, 'user_info' => $info], JSON_THROW_ON_ERROR);
     }

@@ -41,7 +41,7 @@ final readonly class PusherSignature
      */
     public function ofEncryptedChannel(string $socketId, string $channel, string $sharedSecret): array
     {
-        return $this->ofChannel($socketId, $channel) + ['shared_secret' => $sharedSecret];
+        return ['auth' => $this->sign("{$socketId}:{$channel}"), 'shared_secret' => $sharedSecret];
     }
 
     /**

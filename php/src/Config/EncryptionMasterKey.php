@@ -53,8 +53,11 @@ final readonly class EncryptionMasterKey
     public static function missing(string $app): InvalidConfiguration
     {
         return InvalidConfiguration::because([
-            'fanfare.apps.*.encryption_master_key: expected '.self::EXPECTED." for the encrypted channels of the app \"{$app}\", "
-                .'found nothing; '.self::REMEDY,
+            'fanfare.apps.*.encryption_master_key: expected '
+                .self::EXPECTED
+                ." for the encrypted channels of the app \"{$app}\", "
+                .'found nothing; '
+                .self::REMEDY,
         ]);
     }
 

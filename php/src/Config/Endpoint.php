@@ -42,7 +42,8 @@ final readonly class Endpoint
         }
 
         $parts = parse_url($url);
-        $sound = $parts !== false
+        $sound =
+            $parts !== false
             && in_array($parts['scheme'] ?? '', ['http', 'https'], true)
             && ($parts['host'] ?? '') !== ''
             && array_intersect_key($parts, ['query' => 1, 'fragment' => 1, 'user' => 1, 'pass' => 1]) === []

@@ -110,12 +110,13 @@ final readonly class PublisherConfig
     /**
      * The options array of Fanfare\Sidecar.
      *
-     * @return array{transport: string, ring_bytes: int, publish_timeout_ms: int, connect_timeout_ms: int, exit_timeout_ms: int}
+     * @return array{transport: 'auto'|'ring'|'socket', ring_bytes: int, publish_timeout_ms: int, connect_timeout_ms: int, exit_timeout_ms: int}
      */
     public function sidecarOptions(): array
     {
         return [
-            'transport' => $this->transport,
+            // Without the extension nobody asks for this.
+            'transport' => $this->transport === self::HTTP ? 'auto' : $this->transport,
             'ring_bytes' => $this->ringBytes,
             'publish_timeout_ms' => $this->publishTimeoutMs,
             'connect_timeout_ms' => $this->connectTimeoutMs,
@@ -148,7 +149,7 @@ final readonly class PublisherConfig
         };
 
         if ($url === null && in_array(ApiWay::Url, $ways, true) && ! $publish->has('url')) {
-            $publish->mistaken('url', 'a URL, since fallback names it', null, 'set FANFARE_URL');
+            $publish->mistaken('url', 'a URL, since fallback names it', null, 'set FANFARE_API_URL');
         }
 
         if ($transport === self::HTTP && $ways === []) {

@@ -263,7 +263,7 @@ final readonly class Section
      */
     public function mistaken(string $key, string $expected, mixed $found, string $remedy = ''): void
     {
-        $secret = in_array($key, self::HIDDEN, true) && is_scalar($found) && $found !== '';
+        $secret = in_array($key, self::HIDDEN, true) && $found !== '' && is_scalar($found);
 
         $this->mistakes->note($this->at($key), $expected, $secret ? get_debug_type($found) : self::describe($found), $remedy);
     }

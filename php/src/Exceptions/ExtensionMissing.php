@@ -39,7 +39,11 @@ final class ExtensionMissing extends RuntimeException
     public static function curl(): self
     {
         return new self(
-            'Speaking HTTP with a Fanfare server needs the PHP extension "curl", but PHP '.PHP_VERSION.' ('.PHP_SAPI.') has not '
+            'Speaking HTTP with a Fanfare server needs the PHP extension "curl", but PHP '
+            .PHP_VERSION
+            .' ('
+            .PHP_SAPI
+            .') has not '
             .'loaded it. Install it (on Debian: php-curl) and restart PHP.',
         );
     }
@@ -47,7 +51,11 @@ final class ExtensionMissing extends RuntimeException
     public static function sodium(): self
     {
         return new self(
-            'Encrypted channels need the PHP extension "sodium", but PHP '.PHP_VERSION.' ('.PHP_SAPI.') has not loaded it. '
+            'Encrypted channels need the PHP extension "sodium", but PHP '
+            .PHP_VERSION
+            .' ('
+            .PHP_SAPI
+            .') has not loaded it. '
             .'It comes with PHP; enable it and restart PHP.',
         );
     }

@@ -16,8 +16,8 @@ final class PayloadTooLarge extends BroadcastException
     {
         return new self(
             "{$what} failed, with data of {$dataBytes} bytes: {$previous->getMessage()}. "
-                .'The limits are fanfare.server.limits.data_bytes_max for the data of one event, and half of '
-                ."fanfare.publish.ring_bytes (now {$ringBytes}) for an event with its names.",
+            .'The limits are fanfare.server.limits.data_bytes_max for the data of one event, and half of '
+            ."fanfare.publish.ring_bytes (now {$ringBytes}) for an event with its names.",
             previous: $previous,
         );
     }

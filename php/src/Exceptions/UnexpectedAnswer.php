@@ -25,7 +25,9 @@ final class UnexpectedAnswer extends RuntimeException implements ApiFailed
 
     public static function tooLong(Endpoint $endpoint, int $bytesMax): self
     {
-        return new self("expected an answer of at most {$bytesMax} bytes from {$endpoint->label()}, but found more; ask for less, such as channels with a prefix");
+        return new self(
+            "expected an answer of at most {$bytesMax} bytes from {$endpoint->label()}, but found more; ask for less, such as channels with a prefix",
+        );
     }
 
     /**

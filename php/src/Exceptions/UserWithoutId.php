@@ -15,7 +15,9 @@ final class UserWithoutId extends UnexpectedValueException
     {
         return new self(
             'expected the callback of Broadcast::resolveAuthenticatedUserUsing to return an array with an "id" that is text '
-            .'(not empty) or a whole number, but found '.($id === '' ? 'an empty string' : get_debug_type($id)).' there',
+            .'(not empty) or a whole number, but found '
+            .($id === '' ? 'an empty string' : get_debug_type($id))
+            .' there',
         );
     }
 }

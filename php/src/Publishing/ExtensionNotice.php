@@ -66,6 +66,6 @@ final class ExtensionNotice
         // The name in parentheses may hold spaces; the start is the twentieth word after it.
         $words = explode(' ', substr($stat, (int) strrpos($stat, ')') + 2));
 
-        return getmypid().'@'.($words[19] ?? '');
+        return (int) getmypid().'@'.($words[19] ?? '');
     }
 }

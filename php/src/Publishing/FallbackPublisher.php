@@ -5,9 +5,9 @@ declare(strict_types=1);
 namespace Fanfare\Laravel\Publishing;
 
 use Closure;
+use Fanfare\Laravel\Exceptions\ApiUnreachable;
 use Fanfare\Laravel\Exceptions\NotAccepted;
 use Fanfare\Laravel\Exceptions\RequestRefused;
-use Fanfare\Laravel\Exceptions\ServerUnreachable;
 use Fanfare\Rejected;
 use Fanfare\Unavailable;
 use Throwable;
@@ -52,7 +52,7 @@ final class FallbackPublisher implements Publisher
 
         $failures = [];
 
-        foreach ($this->inOrder($ways) as $position) {
+        foreach ($this->resting === [] ? array_keys($ways) : $this->inOrder($ways) as $position) {
             try {
                 $ways[$position]->publish($channels, $event, $data, $except);
                 unset($this->resting[$position]);
@@ -69,7 +69,8 @@ final class FallbackPublisher implements Publisher
             }
         }
 
-        throw count($failures) === 1 ? $failures[0] : NotAccepted::byAny($failures);
+        // There is at least one way, so there is at least one failure.
+        throw count($failures) > 1 ? NotAccepted::byAny($failures) : $failures[0];
     }
 
     /**
@@ -81,11 +82,6 @@ final class FallbackPublisher implements Publisher
     private function inOrder(array $ways): array
     {
         $positions = array_keys($ways);
-
-        if ($this->resting === []) {
-            return $positions;
-        }
-
         $now = $this->now();
         $rests = fn (int $position): bool => ($this->resting[$position] ?? 0) > $now;
 
@@ -99,7 +95,7 @@ final class FallbackPublisher implements Publisher
     {
         return match (true) {
             $e instanceof Unavailable, $e instanceof Rejected => true,
-            $e instanceof ServerUnreachable => ! $e->mayHaveArrived,
+            $e instanceof ApiUnreachable => ! $e->mayHaveArrived,
             $e instanceof RequestRefused => $e->status === self::SERVICE_UNAVAILABLE,
             default => false,
         };
@@ -107,6 +103,6 @@ final class FallbackPublisher implements Publisher
 
     private function now(): int
     {
-        return $this->clock === null ? hrtime(true) : ($this->clock)();
+        return $this->clock === null ? (int) hrtime(true) : ($this->clock)();
     }
 }

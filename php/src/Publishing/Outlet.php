@@ -57,6 +57,7 @@ final readonly class Outlet
 
         foreach ($this->publications($channels, $data) as [$names, $bytes]) {
             try {
+                // @mago-expect analysis:possibly-invalid-argument (array_chunk() makes no empty chunks)
                 $this->publisher->publish($names, $event, $bytes, $except);
             } catch (PublishingFailed|ApiFailed|TypeError|ValueError $e) {
                 throw $this->failure($event, count($channels), $done, strlen($bytes), $e);
@@ -70,21 +71,27 @@ final readonly class Outlet
      * All of them are made before the first one leaves, so that a missing key lets nothing out.
      *
      * @param  non-empty-list<string>  $channels
-     * @return list<array{non-empty-list<string>, string}>
+     * @return list<array{list<string>, string}>  none of them without channels
      */
     private function publications(array $channels, string $data): array
     {
-        $encrypted = array_values(array_filter($channels, ChannelCipher::isEncrypted(...)));
+        $encrypted = [];
+
+        foreach ($channels as $channel) {
+            if (ChannelCipher::isEncrypted($channel)) {
+                $encrypted[] = $channel;
+            }
+        }
 
         if ($encrypted === [] && count($channels) <= Publisher::CHANNELS_MAX) {
             return [[$channels, $data]];
         }
 
-        $open = $encrypted === [] ? $channels : array_values(array_diff($channels, $encrypted));
-        $publications = array_map(
-            static fn (array $names): array => [$names, $data],
-            array_chunk($open, Publisher::CHANNELS_MAX),
-        );
+        $publications = [];
+
+        foreach (array_chunk(array_diff($channels, $encrypted), Publisher::CHANNELS_MAX) as $names) {
+            $publications[] = [$names, $data];
+        }
 
         if ($encrypted !== []) {
             $cipher = $this->cipher();
@@ -111,7 +118,7 @@ final readonly class Outlet
     {
         $what = "Broadcasting [{$event}] to {$channels} channel(s)".($done === 0 ? '' : ", of which {$done} have it,");
 
-        if ($e instanceof TooLarge || ($e instanceof RequestRefused && $e->status === self::TOO_LARGE)) {
+        if ($e instanceof TooLarge || $e instanceof RequestRefused && $e->status === self::TOO_LARGE) {
             return PayloadTooLarge::of($what, $bytes, $this->config->checked()->ringBytes, $e);
         }
 

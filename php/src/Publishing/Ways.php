@@ -62,7 +62,7 @@ final class Ways
         $config = $this->config->checked();
         $ways = $config->fallback;
 
-        if ($ways === [] || ($config->usesExtension() && ! in_array(ApiWay::Unix, $ways, true))) {
+        if ($ways === [] || $config->usesExtension() && ! in_array(ApiWay::Unix, $ways, true)) {
             array_unshift($ways, ApiWay::Unix);
         }
 
@@ -87,7 +87,7 @@ final class Ways
         }
 
         // Without the extension and without another way, it says how to get the extension.
-        return [new SidecarPublisher($this->config), ...$http];
+        return [new SidecarPublisher($config), ...$http];
     }
 
     private function transport(ApiWay $way): HttpTransport

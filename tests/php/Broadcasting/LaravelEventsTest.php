@@ -6,7 +6,7 @@ namespace Fanfare\Laravel\Tests\Broadcasting;
 
 use Fanfare\Laravel\Tests\Support\ChatApplication;
 use Fanfare\Laravel\Tests\Support\PretendApi;
-use Fanfare\Laravel\Tests\Support\RunningServer;
+use Fanfare\Laravel\Tests\Support\TracedServer;
 use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Unavailable;
 use Illuminate\Broadcasting\BroadcastException;
@@ -192,16 +192,16 @@ final class LaravelEventsTest extends TestCase
     /**
      * @return array{string, string, string}  app, channels, data
      */
-    private function published(RunningServer $server, string $event): array
+    private function published(TracedServer $server, string $event): array
     {
         $publication = $server->published($event);
 
         return [$publication['app'], $publication['channels'], $publication['data']];
     }
 
-    private function server(): RunningServer
+    private function server(): TracedServer
     {
-        return new RunningServer($this->scratch->path('fanfare.sock'));
+        return new TracedServer($this->scratch->path('fanfare.sock'));
     }
 
     /**

@@ -6,7 +6,7 @@ namespace Fanfare\Laravel\Tests\Broadcasting;
 
 use Fanfare\Laravel\Tests\Support\PretendApi;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
-use Fanfare\Laravel\Tests\Support\RunningServer;
+use Fanfare\Laravel\Tests\Support\TracedServer;
 use Fanfare\Laravel\Tests\Support\Scratch;
 use PHPUnit\Framework\TestCase;
 
@@ -40,7 +40,7 @@ final class WorkerTest extends TestCase
 
     public function test_through_the_extension_each_tenant_publishes_to_its_own_app(): void
     {
-        $server = new RunningServer($this->scratch->path('fanfare.sock'), self::APPS);
+        $server = new TracedServer($this->scratch->path('fanfare.sock'), self::APPS);
         $worker = $this->worker('auto');
 
         $found = [];

@@ -165,7 +165,7 @@ final class PublisherConfigTest extends TestCase
 
         yield 'an unknown way' => [['fallback' => 'unix,pigeon'], ['fanfare.publish.fallback: expected a list of unix, url, found "pigeon"']];
         yield 'a number' => [['fallback' => 5], ['fanfare.publish.fallback: expected a list of unix, url, found 5']];
-        yield 'a URL that is missing' => [['fallback' => ['url']], ['fanfare.publish.url: expected a URL, since fallback names it, found nothing; set FANFARE_URL']];
+        yield 'a URL that is missing' => [['fallback' => ['url']], ['fanfare.publish.url: expected a URL, since fallback names it, found nothing; set FANFARE_API_URL']];
         yield 'another scheme' => [['url' => 'ws://example.com'], ["{$expected} \"ws://example.com\"; {$remedy}"]];
         yield 'no scheme' => [['url' => '10.0.0.5:8080'], ["{$expected} \"10.0.0.5:8080\"; {$remedy}"]];
         yield 'a query' => [['url' => 'http://h/?a=b'], ["{$expected} \"http://h/?a=b\"; {$remedy}"]];

@@ -8,7 +8,7 @@ use Fanfare\Full;
 use Fanfare\Laravel\Config\Endpoint;
 use Fanfare\Laravel\Exceptions\NotAccepted;
 use Fanfare\Laravel\Exceptions\RequestRefused;
-use Fanfare\Laravel\Exceptions\ServerUnreachable;
+use Fanfare\Laravel\Exceptions\ApiUnreachable;
 use Fanfare\Laravel\Exceptions\UnexpectedAnswer;
 use Fanfare\Laravel\Publishing\FallbackPublisher;
 use Fanfare\Laravel\Publishing\Publisher;
@@ -45,7 +45,7 @@ final class FallbackPublisherTest extends TestCase
     {
         yield 'nobody is there' => [new Unavailable('u')];
         yield 'the extension is not wanted there' => [new Rejected('r')];
-        yield 'nobody was reached by HTTP' => [ServerUnreachable::at(self::endpoint(), 'x', false)];
+        yield 'nobody was reached by HTTP' => [ApiUnreachable::at(self::endpoint(), 'x', false)];
         yield 'a server that is about to leave' => [RequestRefused::with(503, '', 'r')];
     }
 
@@ -76,7 +76,7 @@ final class FallbackPublisherTest extends TestCase
         yield 'a server that does not keep up' => [new Full('f')];
         yield 'too large' => [new TooLarge('t')];
         yield 'a wrong argument' => [new ValueError('v')];
-        yield 'an answer that did not come in time' => [ServerUnreachable::at(self::endpoint(), 'x', true)];
+        yield 'an answer that did not come in time' => [ApiUnreachable::at(self::endpoint(), 'x', true)];
         yield 'no to this request' => [RequestRefused::with(400, '', 'r')];
         yield 'wrong credentials' => [RequestRefused::with(401, '', 'r')];
         yield 'no Fanfare there' => [UnexpectedAnswer::to('r', 'e', 'f')];

@@ -10,7 +10,7 @@ use Fanfare\Laravel\Config\ApiWay;
 use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Exceptions\ApiFailed;
 use Fanfare\Laravel\Exceptions\RequestRefused;
-use Fanfare\Laravel\Exceptions\ServerUnreachable;
+use Fanfare\Laravel\Exceptions\ApiUnreachable;
 use Fanfare\Laravel\Exceptions\UnexpectedAnswer;
 use Fanfare\Laravel\Publishing\HttpPublisher;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
@@ -188,7 +188,7 @@ final class HttpPublisherTest extends TestCase
     {
         $e = $this->failure($this->publisher(ApiWay::Unix));
 
-        self::assertInstanceOf(ServerUnreachable::class, $e);
+        self::assertInstanceOf(ApiUnreachable::class, $e);
         self::assertFalse($e->mayHaveArrived);
         self::assertStringContainsString("at the socket {$this->socket}", $e->getMessage());
         self::assertStringContainsString('php artisan fanfare:start', $e->getMessage());
@@ -198,9 +198,9 @@ final class HttpPublisherTest extends TestCase
     {
         $e = $this->failure($this->publisher(ApiWay::Url, ['url' => 'http://127.0.0.1:1']));
 
-        self::assertInstanceOf(ServerUnreachable::class, $e);
+        self::assertInstanceOf(ApiUnreachable::class, $e);
         self::assertFalse($e->mayHaveArrived);
-        self::assertStringContainsString('correct FANFARE_URL', $e->getMessage());
+        self::assertStringContainsString('correct FANFARE_API_URL', $e->getMessage());
     }
 
     public function test_a_server_that_falls_silent_is_given_up_and_may_have_published(): void
@@ -209,7 +209,7 @@ final class HttpPublisherTest extends TestCase
 
         $e = $this->failure($this->publisher(ApiWay::Url, ['url' => $api->url(), 'http_timeout_ms' => 100]));
 
-        self::assertInstanceOf(ServerUnreachable::class, $e);
+        self::assertInstanceOf(ApiUnreachable::class, $e);
         self::assertTrue($e->mayHaveArrived);
         self::assertStringContainsString('within 100 ms', $e->getMessage());
         self::assertStringContainsString('may have been carried out', $e->getMessage());

@@ -11,7 +11,7 @@ use Throwable;
 /**
  * No answer came from where a server's HTTP API should be.
  */
-final class ServerUnreachable extends RuntimeException implements ApiFailed
+final class ApiUnreachable extends RuntimeException implements ApiFailed
 {
     /**
      * @param  bool  $mayHaveArrived  whether the request may have been carried out all the same
@@ -29,12 +29,11 @@ final class ServerUnreachable extends RuntimeException implements ApiFailed
         $remedy = match (true) {
             $mayHaveArrived => 'the request may have been carried out; see whether the server is overloaded, or raise FANFARE_HTTP_TIMEOUT_MS',
             $endpoint->socket !== null => 'start the server with `php artisan fanfare:start`, or see whether this user may open the socket',
-            default => 'start the server there, or correct FANFARE_URL',
+            default => 'start the server there, or correct FANFARE_API_URL',
         };
 
         return new self(
-            "expected an answer from a Fanfare server at {$endpoint->label()} within {$endpoint->timeoutMs} ms, but found: "
-                .rtrim($reason, '.')."; {$remedy}",
+            "expected an answer from a Fanfare server at {$endpoint->label()} within {$endpoint->timeoutMs} ms, but found: ".rtrim($reason, '.')."; {$remedy}",
             $mayHaveArrived,
         );
     }

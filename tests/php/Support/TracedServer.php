@@ -9,7 +9,7 @@ use RuntimeException;
 /**
  * The real server, whose log at level trace has a line for every publication.
  */
-final class RunningServer
+final class TracedServer
 {
     private readonly RunningCommand $process;
 
