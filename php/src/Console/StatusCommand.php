@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Console;
 
+use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerUnreachable;
@@ -13,6 +14,7 @@ use Fanfare\Laravel\Server\Inspector;
 use Fanfare\Laravel\Server\Rates;
 use Fanfare\Laravel\Server\ServerStatus;
 use Fanfare\Laravel\Server\Versions;
+use Fanfare\Laravel\Server\WaysOut;
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
 use Symfony\Component\Console\Attribute\AsCommand;
@@ -49,6 +51,7 @@ final class StatusCommand extends Command
 
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);
+            $ways = new WaysOut(PublisherConfig::from((array) $config->get('fanfare'), self::connection($config)));
             $inspector = new Inspector($server->socket);
             $status = $inspector->status();
             $rates = (float) $interval > 0 ? Rates::measured($inspector, $status, (float) $interval) : null;
@@ -60,25 +63,39 @@ final class StatusCommand extends Command
 
         $status = $rates === null ? $status : $rates->now;
         $versions = Versions::installed($locator, $server->binary);
-        $problems = Health::problems($status, $versions, $server);
+        $problems = Health::problems($status, $versions, $server, $ways);
 
         $this->option('json')
-            ? $this->writeJson($status, $versions, $rates, $problems)
-            : $this->writeTable($status, $versions, $rates, $problems, $server);
+            ? $this->writeJson($status, $versions, $rates, $problems, $ways)
+            : $this->writeTable($status, $versions, $rates, $problems, $server, $ways);
 
         return $problems === [] ? self::SUCCESS : self::FAILURE;
     }
 
     /**
+     * The connection whose broadcasts are meant: the default one, if that is Fanfare's.
+     *
+     * @return array<array-key, mixed>
+     */
+    private static function connection(Repository $config): array
+    {
+        $default = $config->get('broadcasting.default');
+        $connection = is_string($default) ? $config->get("broadcasting.connections.{$default}") : null;
+
+        return is_array($connection) && ($connection['driver'] ?? null) === 'fanfare' ? $connection : [];
+    }
+
+    /**
      * @param  list<string>  $problems
      */
-    private function writeJson(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems): void
+    private function writeJson(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, WaysOut $ways): void
     {
         $this->json([
             'healthy' => $problems === [],
             'problems' => $problems,
             'versions' => ['server' => $status->version, 'extension' => $versions->extension, 'binary' => $versions->binary],
             'binary' => $versions->path,
+            'transport' => $ways->words(),
             'rates' => $rates?->perSecond,
             'server' => $status->document,
         ]);
@@ -87,12 +104,13 @@ final class StatusCommand extends Command
     /**
      * @param  list<string>  $problems
      */
-    private function writeTable(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, ServerConfig $config): void
+    private function writeTable(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, ServerConfig $config, WaysOut $ways): void
     {
         $rows = [
             'Server' => "{$status->phase}, version {$status->version}, pid {$status->pid}",
             'Uptime' => self::duration($status->uptimeS).', since '.date('Y-m-d H:i:s T', $status->startedAt),
             'Extension in this PHP' => $versions->extension === null ? 'not loaded' : "version {$versions->extension}",
+            'Broadcasts of this PHP go by' => $ways->words(),
             'Binary' => $versions->binary === null ? 'none that runs' : "version {$versions->binary}, {$versions->path}",
             'Listening on' => implode(', ', $status->listen),
             'Socket' => $config->socket,

@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Doctor;
 
+use Fanfare\Laravel\Server\WaysOut;
+
 /**
  * What to do for a PHP that has not loaded the extension.
  */
@@ -26,6 +28,22 @@ final readonly class ExtensionRemedy
 
         return "{$get} Put \"extension=".($file ?? 'fanfare')."\" into {$where}"
             .($sapi === 'fpm' ? ", and restart PHP-FPM (`systemctl restart php{$minor}-fpm`)." : '.');
+    }
+
+    /**
+     * How bad it is that the extension is not loaded depends on what else is configured.
+     *
+     * @param  WaysOut|null  $ways  null: the configuration has mistakes
+     * @param  string  $fact  a sentence without its full stop
+     * @param  string  $who  those who broadcast there
+     */
+    public static function finding(?WaysOut $ways, string $fact, string $who, string $remedy): Finding
+    {
+        return match (true) {
+            $ways === null, $ways->isCutOff() => Finding::error("{$fact}: {$who} cannot broadcast.", $remedy),
+            $ways->isDetour() => Finding::warning("{$fact}: {$who} broadcast by {$ways->words()}, which is slower.", "{$remedy} If it is left out on purpose, set FANFARE_TRANSPORT=http."),
+            default => Finding::note("{$fact}, and FANFARE_TRANSPORT=http does not want it."),
+        };
     }
 
     /**

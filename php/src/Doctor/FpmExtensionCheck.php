@@ -31,11 +31,11 @@ final readonly class FpmExtensionCheck implements Check
                 continue;
             }
 
-            $message = "{$found->path} (PHP {$found->version}, {$found->ini}) does not load the extension \"fanfare\": requests cannot broadcast.";
+            $message = "{$found->path} (PHP {$found->version}, {$found->ini}) does not load the extension \"fanfare\"";
             $remedy = ExtensionRemedy::for('fpm', $found->version, $found->ini, $found->scanned);
 
             // A machine may keep an older php-fpm that this application does not use.
-            yield $found->isOfThisPhp() || ! $others ? Finding::error($message, $remedy) : Finding::note($message, "If it serves this application: {$remedy}");
+            yield $found->isOfThisPhp() || ! $others ? ExtensionRemedy::finding($subject->waysOut(false), $message, 'requests', $remedy) : Finding::note("{$message}.", "If it serves this application: {$remedy}");
         }
     }
 }

@@ -4,12 +4,17 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Doctor;
 
-use Fanfare\Exception as PublishingFailed;
+use Fanfare\Laravel\Api\Connections;
+use Fanfare\Laravel\Api\HttpTransport;
+use Fanfare\Laravel\Config\ApiWay;
+use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerUnreachable;
+use Fanfare\Laravel\Publishing\HttpPublisher;
 use Fanfare\Laravel\Server\Inspector;
 use Fanfare\Sidecar;
+use RuntimeException;
 
 /**
  * Whether a server runs, serves this application's app, and takes a broadcast with these credentials.
@@ -18,6 +23,8 @@ use Fanfare\Sidecar;
 final readonly class ServerCheck implements Check
 {
     private const string CHANNEL = 'fanfare-doctor';
+
+    private const string EVENT = 'fanfare:doctor';
 
     /** Quarters of a second. */
     private const int PATIENCE = 12;
@@ -64,25 +71,18 @@ final readonly class ServerCheck implements Check
      */
     private function broadcast(Subject $subject): iterable
     {
-        if (! extension_loaded('fanfare')) {
-            yield Finding::note('No broadcast was tried: the extension is not loaded here.');
-
-            return;
-        }
-
         try {
-            $config = PublisherConfig::from($subject->fanfare, ($subject->connection()['driver'] ?? null) === 'fanfare' ? $subject->connection() : []);
+            $config = $subject->publisher();
             $tail = (new Inspector($config->socket))->tail($config->app->id, self::CHANNEL);
-            $sidecar = new Sidecar($config->socket, $config->app->key, $config->app->secret, $config->sidecarOptions());
             $mark = bin2hex(random_bytes(8));
             $began = hrtime(true);
-            $sidecar->broadcast(self::CHANNEL, 'fanfare:doctor', "\"{$mark}\"");
-        } catch (PublishingFailed $e) {
-            yield Finding::error("A broadcast is not accepted: {$e->getMessage()}", 'docs/extension.md ("When broadcast() throws") has every case.');
-
-            return;
+            $by = $this->publish($subject, $config, "\"{$mark}\"");
         } catch (InvalidConfiguration|ServerUnreachable $e) {
             yield Finding::error("No broadcast could be tried: {$e->getMessage()}", 'See above.');
+
+            return;
+        } catch (RuntimeException $e) {
+            yield Finding::error("A broadcast is not accepted: {$e->getMessage()}", 'docs/extension.md ("When broadcast() throws") has every case.');
 
             return;
         }
@@ -93,7 +93,7 @@ final readonly class ServerCheck implements Check
             if ($this->arrives($tail, $mark)) {
                 $ms = number_format((hrtime(true) - $began) / 1e6, 1);
 
-                yield Finding::good("A broadcast with these credentials arrived in {$ms} ms, connecting included, by {$this->words($sidecar->transport())}.");
+                yield Finding::good("A broadcast with these credentials arrived in {$ms} ms, connecting included, by {$by}.");
 
                 return;
             }
@@ -128,8 +128,25 @@ final readonly class ServerCheck implements Check
         return false;
     }
 
-    private function words(string $transport): string
+    /**
+     * By the way that this PHP has; says which one it was.
+     */
+    private function publish(Subject $subject, PublisherConfig $config, string $data): string
     {
-        return $transport === 'ring' ? 'shared memory' : 'the socket, since shared memory could not be had or is switched off';
+        if (! extension_loaded('fanfare') || ! $config->usesExtension()) {
+            $connection = new ConnectionConfig(static fn (): array => $subject->fanfare, $subject->fanfareConnection());
+            (new HttpPublisher(new HttpTransport($connection, ApiWay::Unix, new Connections)))->publish([self::CHANNEL], self::EVENT, $data, null);
+
+            return 'HTTP over the Unix socket';
+        }
+
+        $sidecar = new Sidecar($config->socket, $config->app->key, $config->app->secret, $config->sidecarOptions());
+        $sidecar->broadcast(self::CHANNEL, self::EVENT, $data);
+
+        return match (true) {
+            $sidecar->transport() === 'ring' => 'shared memory',
+            $config->transport === 'socket' => 'the socket, as it is configured',
+            default => 'the socket, since shared memory could not be had',
+        };
     }
 }

@@ -12,6 +12,7 @@ use Fanfare\Laravel\Server\BinaryLocator;
 use Fanfare\Laravel\Server\Inspector;
 use Fanfare\Laravel\Server\ServerStatus;
 use Fanfare\Laravel\Server\Versions;
+use Fanfare\Laravel\Server\WaysOut;
 
 /**
  * The installation that is examined: what Laravel is configured with, and what checks share because
@@ -63,22 +64,51 @@ final class Subject
     }
 
     /**
+     * What a process publishes with, by the default connection if that is Fanfare's.
+     *
+     * @throws InvalidConfiguration
+     */
+    public function publisher(): PublisherConfig
+    {
+        return PublisherConfig::from($this->fanfare, $this->fanfareConnection());
+    }
+
+    /**
+     * The ways out of a PHP that has loaded the extension, or not. Null when the configuration has mistakes.
+     */
+    public function waysOut(bool $isLoaded): ?WaysOut
+    {
+        try {
+            return new WaysOut($this->publisher(), $isLoaded);
+        } catch (InvalidConfiguration) {
+            return null;
+        }
+    }
+
+    /**
      * @return list<string>
      */
     public function mistakes(): array
     {
         $mistakes = $this->server() === null && $this->server instanceof InvalidConfiguration ? $this->server->mistakes : [];
-        $connection = $this->connection();
 
-        if (($connection['driver'] ?? null) === 'fanfare') {
-            try {
-                PublisherConfig::from($this->fanfare, $connection);
-            } catch (InvalidConfiguration $e) {
-                array_push($mistakes, ...$e->mistakes);
-            }
+        try {
+            $this->publisher();
+        } catch (InvalidConfiguration $e) {
+            array_push($mistakes, ...$e->mistakes);
         }
 
         return array_values(array_unique($mistakes));
+    }
+
+    /**
+     * @return array<array-key, mixed>
+     */
+    public function fanfareConnection(): array
+    {
+        $connection = $this->connection();
+
+        return ($connection['driver'] ?? null) === 'fanfare' ? $connection : [];
     }
 
     /**

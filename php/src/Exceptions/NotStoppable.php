@@ -4,7 +4,6 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Exceptions;
 
-use Fanfare\Laravel\Server\User;
 use RuntimeException;
 
 /**
@@ -22,14 +21,18 @@ final class NotStoppable extends RuntimeException
         return new self("Expected a server on this host, found that one in another container holds {$socket}.lock: stop or restart it there.");
     }
 
-    public static function belongsTo(int $pid, ?User $owner): self
+    /**
+     * @param  string  $me  who asks, in words
+     * @param  string|null  $owner  whose it is, in words
+     * @param  string|null  $name  the owner's, as commands take it
+     */
+    public static function belongsTo(int $pid, string $me, ?string $owner, ?string $name): self
     {
-        $whose = $owner === null ? 'another user' : $owner->describe();
-        $as = $owner?->name();
+        $whose = $owner ?? 'another user';
 
         return new self(
-            "Expected that ".User::current()->describe()." may signal the server (process {$pid}), found that it belongs to {$whose}. Run this as that user"
-            .($as === null ? '' : " (`sudo -u {$as} php artisan …`)").' or as root, or tell the supervisor.',
+            "Expected that {$me} may signal the server (process {$pid}), found that it belongs to {$whose}. Run this as that user"
+            .($name === null ? '' : " (`sudo -u {$name} php artisan …`)").' or as root, or tell the supervisor.',
         );
     }
 

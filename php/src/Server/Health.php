@@ -14,7 +14,7 @@ final readonly class Health
     /**
      * @return list<string>  nothing when all is well
      */
-    public static function problems(ServerStatus $status, Versions $versions, ServerConfig $config): array
+    public static function problems(ServerStatus $status, Versions $versions, ServerConfig $config, WaysOut $ways): array
     {
         $problems = [];
 
@@ -22,9 +22,11 @@ final readonly class Health
             $problems[] = "The server is {$status->phase}: expected serving.";
         }
 
-        if ($versions->extension === null) {
-            $problems[] = 'This PHP has not loaded the extension: `php artisan fanfare:doctor` says how.';
-        } elseif ($versions->extension !== $status->version) {
+        if ($ways->isCutOff()) {
+            $problems[] = 'This PHP has not loaded the extension, and no fallback is configured: `php artisan fanfare:doctor` says how to load it.';
+        }
+
+        if ($versions->extension !== null && $versions->extension !== $status->version) {
             $problems[] = "The extension is {$versions->extension}, the running server {$status->version}: install the same version, restart the server, then PHP.";
         }
 

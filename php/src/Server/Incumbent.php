@@ -127,7 +127,7 @@ final readonly class Incumbent
             $error = posix_get_last_error();
 
             throw match ($error) {
-                1 => NotStoppable::belongsTo($pid, $this->lock->owner()),
+                1 => NotStoppable::belongsTo($pid, User::current()->describe(), $this->lock->owner()?->describe(), $this->lock->owner()?->name()),
                 default => NotStoppable::because($pid, posix_strerror($error)),
             };
         }

@@ -66,7 +66,7 @@ final class DoctorCommandTest extends TestCase
 
     public function test_an_extension_that_is_not_loaded_is_named_for_each_sapi_with_the_file_to_write(): void
     {
-        $server = new RunningServer($this->scratch);
+        $server = new RunningServer($this->scratch, ['FANFARE_FALLBACK' => 'none']);
         $found = $this->examine($server->application, ['PHP_INI_SCAN_DIR' => null]);
 
         foreach (['Extension (command line)' => '/cli/', 'Extension (PHP-FPM)' => '/fpm/'] as $check => $place) {
@@ -77,6 +77,18 @@ final class DoctorCommandTest extends TestCase
         }
 
         self::assertStringContainsString('restart PHP-FPM', self::error($found, 'Extension (PHP-FPM)')['remedy']);
+
+        $server->stop();
+    }
+
+    public function test_without_the_extension_the_slower_way_is_tried_and_named(): void
+    {
+        $server = new RunningServer($this->scratch);
+        $found = $this->examine($server->application, ['PHP_INI_SCAN_DIR' => null]);
+
+        self::assertSame('warning', self::one($found, 'Extension (command line)')['severity']);
+        self::assertStringContainsString('broadcast by HTTP over the Unix socket', self::one($found, 'Extension (command line)')['message']);
+        self::assertStringContainsString('by HTTP over the Unix socket.', implode("\n", array_column($found, 'message')));
 
         $server->stop();
     }

@@ -66,13 +66,26 @@ final class StatusCommandTest extends TestCase
         $server->stop();
     }
 
-    public function test_without_the_extension_it_is_not_healthy_and_says_so(): void
+    public function test_without_the_extension_and_a_fallback_it_is_not_healthy_and_says_so(): void
     {
-        $server = new RunningServer($this->scratch);
+        $server = new RunningServer($this->scratch, ['FANFARE_FALLBACK' => 'none']);
         $status = $server->application->artisanWithoutExtension('fanfare:status', '--interval=0');
 
         self::assertSame(1, $status->exitCode());
         self::assertStringContainsString('has not loaded the extension', $status->transcript);
+
+        $server->stop();
+    }
+
+    public function test_the_way_that_broadcasts_take_is_shown(): void
+    {
+        $server = new RunningServer($this->scratch);
+
+        [, $with] = self::json($server->application->artisan('fanfare:status', '--json', '--interval=0'));
+        self::assertSame('the extension (shared memory, or the socket), then HTTP over the Unix socket', $with['transport']);
+
+        [$code, $without] = self::json($server->application->artisanWithoutExtension('fanfare:status', '--json', '--interval=0'));
+        self::assertSame([0, 'HTTP over the Unix socket, since the extension is not loaded'], [$code, $without['transport']]);
 
         $server->stop();
     }
