@@ -77,7 +77,7 @@ pub(crate) async fn serve(
             client_closed = conversation.client_closed;
         }
         Err(refusal) => {
-            debug!(%socket_id, code = refusal.code.number(), message = refusal.message, "a client is refused");
+            debug!(%socket_id, code = refusal.code.number(), reason = refusal.message, "a client is refused");
             reader = Reader::new(&shard.node.limits);
             refuse(&shard, key, &refusal);
         }
