@@ -1,14 +1,11 @@
 // The scene with Laravel Echo: in Node, and the same page in headless Chromium.
-//
-// CHROMIUM names the browser (default: chromium on the PATH).
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import Echo from 'laravel-echo';
-import { chromium } from 'playwright-core';
 import Pusher from 'pusher-js';
 import { Application } from './harness/application.mjs';
+import { launch } from './harness/browser.mjs';
 import { Stage } from './harness/stage.mjs';
 import { scene } from './scene.mjs';
 
@@ -16,9 +13,7 @@ const PARTS = 10;
 const options = { app: { subscription_count: true } };
 
 async function open(t, url) {
-    const executablePath = process.env.CHROMIUM ?? execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim();
-    const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'] });
-    t.after(() => browser.close());
+    const browser = await launch(t);
     const page = await browser.newPage();
     const faults = [];
     page.on('pageerror', (error) => faults.push(error.message));
