@@ -32,7 +32,7 @@ export class Journal {
     note(what, value) {
         const entry = { what, value, taken: false };
         this.#entries.push(entry);
-        for (const look of this.#waiting) look(entry);
+        for (const look of [...this.#waiting]) look(entry);
     }
 
     /** All values that were noted as `what`, whether or not somebody has waited for them. */
@@ -58,7 +58,12 @@ export class Journal {
 
         let look;
         const coming = new Promise((resolve) => {
-            look = (entry) => fits(entry) && resolve(take(entry));
+            look = (entry) => {
+                // Two entries may come in one turn, of which the second is for the next call.
+                if (entry.taken || !fits(entry)) return;
+                this.#waiting.delete(look);
+                resolve(take(entry));
+            };
             this.#waiting.add(look);
         });
 
