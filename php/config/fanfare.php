@@ -21,6 +21,8 @@ return [
             'id' => env('FANFARE_APP_ID'),
             'key' => env('FANFARE_APP_KEY'),
             'secret' => env('FANFARE_APP_SECRET'),
+            // For encrypted channels: 32 bytes in base64. PHP alone knows it, the server does not.
+            'encryption_master_key' => env('FANFARE_ENCRYPTION_MASTER_KEY'),
         ],
     ],
 
@@ -31,9 +33,25 @@ return [
      */
     'socket' => env('FANFARE_SOCKET', storage_path('framework/fanfare.sock')),
 
+    /*
+     * How broadcasts leave PHP. A connection in config/broadcasting.php may replace any of these values by
+     * an array `publish` of its own.
+     */
     'publish' => [
-        // 'auto': shared memory, or the socket where it cannot be had. 'ring' or 'socket': only that.
+        // Through the extension: 'auto' takes shared memory, or the socket where that cannot be had; 'ring' or
+        // 'socket' only that. 'http': without the extension, by what `fallback` names.
         'transport' => env('FANFARE_TRANSPORT', 'auto'),
+
+        // Where broadcasts go when the extension is not loaded or reaches nobody. 'unix': the server's HTTP
+        // API over `socket`. 'url': the HTTP API at `url`. A list (an array, or commas between) is tried in
+        // its order; 'auto' is unix, then url if there is one; 'none' throws instead.
+        'fallback' => env('FANFARE_FALLBACK', 'auto'),
+
+        // The HTTP API of a server on another host, such as http://10.0.0.5:8080.
+        'url' => env('FANFARE_API_URL'),
+
+        // How long one request to the HTTP API may take, connecting included.
+        'http_timeout_ms' => env('FANFARE_HTTP_TIMEOUT_MS', 5_000),
 
         // Shared memory of each PHP process, in bytes: a power of two from 4096 to 268435456.
         'ring_bytes' => env('FANFARE_RING_BYTES', 1_048_576),

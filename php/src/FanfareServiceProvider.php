@@ -4,10 +4,10 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel;
 
+use Fanfare\Laravel\Api\Connections;
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
-use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Console\StartCommand;
-use Fanfare\Laravel\Publishing\SidecarPublisher;
+use Fanfare\Laravel\Publishing\ExtensionNotice;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Illuminate\Broadcasting\BroadcastManager;
 use Illuminate\Contracts\Config\Repository;
@@ -26,15 +26,29 @@ final class FanfareServiceProvider extends ServiceProvider
     public function register(): void
     {
         $this->mergeConfigFrom(self::CONFIG, 'fanfare');
-        $this->addConnection($this->app->make('config'));
+        $this->addConnection($this->app->make(Repository::class));
 
         $this->app->bind(BinaryLocator::class, static fn (Application $app): BinaryLocator => new BinaryLocator(
             $app->basePath('vendor/bin'),
             (string) getenv('PATH'),
         ));
 
+        // Made now, so that whatever is cloned from this application shares them: what belongs to the process
+        // must outlive a request.
+        $this->app->instance(Connections::class, new Connections);
+        $this->app->instance(ExtensionNotice::class, new ExtensionNotice($this->app->storagePath('framework/fanfare-warned')));
+
+        $this->app->scoped(
+            Client::class,
+            static fn (Application $app): Client => (new Assembly(static fn (): Application => $app))->client(),
+        );
+
         $this->callAfterResolving(BroadcastManager::class, static function (BroadcastManager $manager): void {
-            $manager->extend('fanfare', self::broadcaster(...));
+            $assembly = new Assembly($manager->getApplication(...));
+            $manager->extend(
+                'fanfare',
+                static fn (Application $app, array $connection): FanfareBroadcaster => $assembly->broadcaster($connection),
+            );
         });
     }
 
@@ -56,15 +70,5 @@ final class FanfareServiceProvider extends ServiceProvider
         if ($config->get('broadcasting.connections.fanfare') === null) {
             $config->set('broadcasting.connections.fanfare', ['driver' => 'fanfare']);
         }
-    }
-
-    /**
-     * @param  array<array-key, mixed>  $connection
-     */
-    private static function broadcaster(Application $app, array $connection): FanfareBroadcaster
-    {
-        $config = new ConnectionConfig((array) $app->make('config')->get('fanfare'), $connection);
-
-        return new FanfareBroadcaster(new SidecarPublisher($config), $config);
     }
 }

@@ -4,8 +4,12 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests;
 
+use Fanfare\Laravel\Api\Connections;
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
+use Fanfare\Laravel\Client;
+use Fanfare\Laravel\Facades\Fanfare;
 use Fanfare\Laravel\FanfareServiceProvider;
+use Fanfare\Laravel\Publishing\ExtensionNotice;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
 use Illuminate\Contracts\Broadcasting\Factory;
 use Illuminate\Contracts\Console\Kernel;
@@ -50,6 +54,27 @@ final class ServiceProviderTest extends TestCase
         $app = ChatApplication::boot(['fanfare.apps' => [], 'fanfare.socket' => null]);
 
         self::assertInstanceOf(FanfareBroadcaster::class, $app->make(Factory::class)->connection());
+    }
+
+    public function test_the_facade_is_there_by_its_short_name_and_its_client_lasts_for_a_request(): void
+    {
+        $app = ChatApplication::boot();
+
+        self::assertSame(['Fanfare' => Fanfare::class], $app->make(PackageManifest::class)->aliases());
+        self::assertSame($app->make(Client::class), Fanfare::getFacadeRoot());
+
+        $client = $app->make(Client::class);
+        $app->forgetScopedInstances();
+        self::assertNotSame($client, $app->make(Client::class));
+    }
+
+    public function test_what_belongs_to_the_process_is_shared_by_all_clones_of_the_application(): void
+    {
+        $app = ChatApplication::boot();
+        $sandbox = clone $app;
+
+        self::assertSame($app->make(Connections::class), $sandbox->make(Connections::class));
+        self::assertSame($app->make(ExtensionNotice::class), $sandbox->make(ExtensionNotice::class));
     }
 
     public function test_the_configuration_survives_being_cached(): void

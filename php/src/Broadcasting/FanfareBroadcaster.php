@@ -4,24 +4,22 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Broadcasting;
 
-use Fanfare\Exception as PublishingFailed;
 use Fanfare\Laravel\Config\ConnectionConfig;
-use Fanfare\Laravel\Publishing\Publisher;
-use Illuminate\Broadcasting\BroadcastException;
+use Fanfare\Laravel\Exceptions\UserWithoutId;
+use Fanfare\Laravel\Publishing\ChannelCipher;
+use Fanfare\Laravel\Publishing\Outlet;
 use Illuminate\Broadcasting\Broadcasters\Broadcaster;
 use Illuminate\Broadcasting\Broadcasters\UsePusherChannelConventions;
+use Illuminate\Broadcasting\BroadcastException;
+use Illuminate\Http\JsonResponse;
 use Illuminate\Http\Request;
-use JsonException;
 use Symfony\Component\HttpKernel\Exception\AccessDeniedHttpException;
-use TypeError;
-use ValueError;
 
 /**
  * Laravel's `fanfare` broadcast driver.
  *
- * Owns what lies between Laravel's event and a publication: the excluded socket comes out of the
- * payload, the payload is encoded once, more than 100 channels become several
- * publications. How a publication leaves PHP is the Publisher's. Nothing is set up before the first
+ * Owns what lies between Laravel and an outlet: the excluded socket comes out of the payload, channels
+ * become names; and the answers to clients that ask to be let in. Nothing is set up before the first
  * broadcast or authorization, so making the driver costs nothing and cannot fail.
  */
 final class FanfareBroadcaster extends Broadcaster
@@ -31,11 +29,20 @@ final class FanfareBroadcaster extends Broadcaster
     /** What a client may ask to subscribe to; what is broadcast is checked by the publisher. */
     private const string CHANNEL = '/\A(?=.{1,200}\z)#?[-a-zA-Z0-9_=@,.;]+\z/';
 
-    private const string SOCKET_ID = '/\A\d+\.\d+\z/';
+    /** As the server and the extension have it. */
+    private const string SOCKET_ID = '/\A\d{1,19}\.\d{1,19}\z/';
 
+    /** The name of a function in JavaScript, perhaps of an object's; nothing that could be more than a name. */
+    private const string CALLBACK = '/\A[a-zA-Z_$][\w$]*(\.[a-zA-Z_$][\w$]*)*\z/';
+
+    /**
+     * @param  bool  $allowJsonp  whether a request may name a function that the answer calls, as an option of
+     *                            the `pusher` driver allows it too
+     */
     public function __construct(
-        private readonly Publisher $publisher,
+        private readonly Outlet $outlet,
         private readonly ConnectionConfig $config,
+        private readonly bool $allowJsonp = false,
     ) {}
 
     /**
@@ -53,30 +60,17 @@ final class FanfareBroadcaster extends Broadcaster
         $names = [];
 
         foreach ($channels as $channel) {
-            $names[] = self::unencrypted((string) $channel, $event);
+            $names[] = (string) $channel;
         }
 
-        if ($names === []) {
-            return;
-        }
-
-        try {
-            $data = json_encode($payload, JSON_THROW_ON_ERROR);
-        } catch (JsonException $e) {
-            throw new BroadcastException(
-                "Broadcasting [{$event}]: expected a payload that can be written as JSON, found: {$e->getMessage()}.",
-                previous: $e,
-            );
-        }
-
-        $this->publish($names, $event, $data, $except);
+        $this->outlet->broadcast($names, $event, $payload, $except);
     }
 
     /**
      * Authorizes the request's user for the channel that the client wants to subscribe to.
      *
      * @param  Request  $request
-     * @return array<string, string>
+     * @return mixed  what validAuthenticationResponse() returns
      *
      * @throws AccessDeniedHttpException
      */
@@ -84,10 +78,6 @@ final class FanfareBroadcaster extends Broadcaster
     {
         $channel = self::input($request, 'channel_name', self::CHANNEL);
         self::input($request, 'socket_id', self::SOCKET_ID);
-
-        if (str_starts_with($channel, 'private-encrypted-')) {
-            throw new AccessDeniedHttpException('Encrypted channels are not available through Fanfare: use a private channel.');
-        }
 
         $name = $this->normalizeChannelName($channel);
 
@@ -101,34 +91,34 @@ final class FanfareBroadcaster extends Broadcaster
     /**
      * @param  Request  $request  one that auth() has checked
      * @param  mixed  $result  what the channel's callback returned: the member's info on presence channels
-     * @return array<string, string>
+     * @return array<string, string>|JsonResponse
      */
-    public function validAuthenticationResponse($request, $result): array
+    public function validAuthenticationResponse($request, $result): array|JsonResponse
     {
         $channel = self::input($request, 'channel_name', self::CHANNEL);
         $socketId = self::input($request, 'socket_id', self::SOCKET_ID);
         $signature = new PusherSignature($this->config->checked()->app);
 
-        if (! str_starts_with($channel, 'presence-')) {
-            return $signature->ofChannel($socketId, $channel);
-        }
-
-        $user = $this->retrieveUser($request, $this->normalizeChannelName($channel));
-
-        $id = method_exists($user, 'getAuthIdentifierForBroadcasting')
-            ? $user->getAuthIdentifierForBroadcasting()
-            : $user->getAuthIdentifier();
-
-        return $signature->ofPresenceChannel(
-            $socketId,
-            $channel,
-            json_encode(['user_id' => $id, 'user_info' => $result], JSON_THROW_ON_ERROR),
-        );
+        return $this->answer($request, match (true) {
+            ChannelCipher::isEncrypted($channel) => $signature->ofEncryptedChannel(
+                $socketId,
+                $channel,
+                $this->outlet->cipher()->sharedSecret($channel),
+            ),
+            str_starts_with($channel, 'presence-') => $signature->ofPresenceChannel(
+                $socketId,
+                $channel,
+                $this->member($request, $channel, $result),
+            ),
+            default => $signature->ofChannel($socketId, $channel),
+        });
     }
 
     /**
      * @param  Request  $request
      * @return array<string, string>|null
+     *
+     * @throws UserWithoutId
      */
     public function resolveAuthenticatedUser($request): ?array
     {
@@ -138,35 +128,48 @@ final class FanfareBroadcaster extends Broadcaster
             return null;
         }
 
+        $id = is_array($user) ? $user['id'] ?? null : null;
+
+        if (! is_int($id) && (! is_string($id) || $id === '')) {
+            throw UserWithoutId::found($id);
+        }
+
         return (new PusherSignature($this->config->checked()->app))->ofUser(
             self::input($request, 'socket_id', self::SOCKET_ID),
-            json_encode($user, JSON_THROW_ON_ERROR),
+            // Clients take a user's id only as text.
+            json_encode(['id' => (string) $id] + $user, JSON_THROW_ON_ERROR),
         );
     }
 
     /**
-     * @param  non-empty-list<string>  $channels
+     * Who the request's user is to the other members of a presence channel, as JSON.
      */
-    private function publish(array $channels, string $event, string $data, ?string $except): void
+    private function member(Request $request, string $channel, mixed $info): string
     {
-        $chunks = count($channels) <= Publisher::CHANNELS_MAX
-            ? [$channels]
-            : array_chunk($channels, Publisher::CHANNELS_MAX);
+        $user = $this->retrieveUser($request, $this->normalizeChannelName($channel));
 
-        foreach ($chunks as $position => $chunk) {
-            try {
-                $this->publisher->publish($chunk, $event, $data, $except);
-            } catch (PublishingFailed|TypeError|ValueError $e) {
-                $before = $position * Publisher::CHANNELS_MAX;
+        $id = match (true) {
+            is_object($user) && method_exists($user, 'getAuthIdentifierForBroadcasting') => $user->getAuthIdentifierForBroadcasting(),
+            is_object($user) && method_exists($user, 'getAuthIdentifier') => $user->getAuthIdentifier(),
+            default => throw new AccessDeniedHttpException('Expected a signed-in user for a presence channel, found none.'),
+        };
 
-                throw new BroadcastException(
-                    "Broadcasting [{$event}] to ".count($channels).' channel(s)'
-                        .($before === 0 ? '' : ", of which the first {$before} have it,")
-                        .' failed: '.$e->getMessage(),
-                    previous: $e,
-                );
-            }
+        return json_encode(['user_id' => $id, 'user_info' => $info], JSON_THROW_ON_ERROR);
+    }
+
+    /**
+     * @param  array<string, string>  $fields
+     * @return array<string, string>|JsonResponse
+     */
+    private function answer(Request $request, array $fields): array|JsonResponse
+    {
+        if (! $this->allowJsonp || ! $request->filled('callback')) {
+            return $fields;
         }
+
+        $callback = self::input($request, 'callback', self::CALLBACK);
+
+        return (new JsonResponse($fields))->setCallback($callback);
     }
 
     /**
@@ -176,19 +179,6 @@ final class FanfareBroadcaster extends Broadcaster
     private static function socketId(mixed $claimed): ?string
     {
         return is_string($claimed) && preg_match(self::SOCKET_ID, $claimed) === 1 ? $claimed : null;
-    }
-
-    private static function unencrypted(string $channel, string $event): string
-    {
-        // Without encryption in PHP the data would leave in the clear under a name that promises otherwise.
-        if (str_starts_with($channel, 'private-encrypted-')) {
-            throw new BroadcastException(
-                "Broadcasting [{$event}]: expected a public, private or presence channel, found the encrypted channel "
-                .self::describe($channel).', which the fanfare driver cannot encrypt for; use a private channel.',
-            );
-        }
-
-        return $channel;
     }
 
     /**

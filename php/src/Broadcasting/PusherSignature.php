@@ -36,6 +36,15 @@ final readonly class PusherSignature
     }
 
     /**
+     * @param  string  $sharedSecret  the channel's key in base64, with which the client opens what it receives
+     * @return array{auth: string, shared_secret: string}
+     */
+    public function ofEncryptedChannel(string $socketId, string $channel, string $sharedSecret): array
+    {
+        return ['auth' => $this->sign("{$socketId}:{$channel}"), 'shared_secret' => $sharedSecret];
+    }
+
+    /**
      * @return array{auth: string, user_data: string}
      */
     public function ofUser(string $socketId, string $userData): array

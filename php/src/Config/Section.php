@@ -14,10 +14,34 @@ namespace Fanfare\Laravel\Config;
  */
 final readonly class Section
 {
+    /** Their values stand in no message. */
+    private const array HIDDEN = ['secret', 'key', 'encryption_master_key'];
+
     /**
      * @param  array<array-key, mixed>  $values
+     * @param  array<array-key, string>  $paths  of the values that come from another section than `$path`
      */
-    public function __construct(private array $values, private string $path, private Mistakes $mistakes) {}
+    public function __construct(
+        private array $values,
+        private string $path,
+        private Mistakes $mistakes,
+        private array $paths = [],
+    ) {}
+
+    /**
+     * This section with `$own` in front: what `$own` has wins, and is reported under its own path.
+     */
+    public function under(self $own): self
+    {
+        $paths = array_map(static fn (int|string $key): string => $own->at((string) $key), array_keys($own->values));
+
+        return new self(
+            $own->values + $this->values,
+            $this->path,
+            $this->mistakes,
+            array_combine(array_keys($own->values), $paths) + $this->paths,
+        );
+    }
 
     /**
      * The section below `$key`; an absent one is empty.
@@ -144,7 +168,11 @@ final readonly class Section
     }
 
     /**
-     * @param  non-empty-list<string>  $choices
+     * @template T of string
+     *
+     * @param  T  $default
+     * @param  non-empty-list<T>  $choices
+     * @return T
      */
     public function oneOf(string $key, string $default, array $choices): string
     {
@@ -157,6 +185,42 @@ final readonly class Section
         }
 
         return $value;
+    }
+
+    /**
+     * Some of the choices, each once, given as an array or as words between commas.
+     *
+     * @template T of string
+     *
+     * @param  non-empty-list<T>  $choices
+     * @return list<T>
+     */
+    public function someOf(string $key, array $choices): array
+    {
+        $value = $this->value($key, []);
+        $expected = 'a list of '.implode(', ', $choices);
+
+        if (is_string($value)) {
+            $value = array_map(trim(...), explode(',', $value));
+        }
+
+        if (! is_array($value)) {
+            $this->mistaken($key, $expected, $value);
+
+            return [];
+        }
+
+        $some = [];
+
+        foreach ($value as $entry) {
+            if (! is_string($entry) || ! in_array($entry, $choices, true)) {
+                $this->mistaken($key, $expected, $entry);
+            } elseif (! in_array($entry, $some, true)) {
+                $some[] = $entry;
+            }
+        }
+
+        return $some;
     }
 
     /**
@@ -199,7 +263,7 @@ final readonly class Section
      */
     public function mistaken(string $key, string $expected, mixed $found, string $remedy = ''): void
     {
-        $secret = in_array($key, ['secret', 'key'], true) && is_scalar($found) && $found !== '';
+        $secret = in_array($key, self::HIDDEN, true) && $found !== '' && is_scalar($found);
 
         $this->mistakes->note($this->at($key), $expected, $secret ? get_debug_type($found) : self::describe($found), $remedy);
     }
@@ -228,9 +292,27 @@ final readonly class Section
         return $value;
     }
 
-    private function at(string $key): string
+    /**
+     * Whether there is a value: neither absent nor empty text.
+     */
+    public function has(string $key): bool
     {
-        return "{$this->path}.{$key}";
+        return $this->value($key, null) !== null;
+    }
+
+    /**
+     * The value as text, whatever is wrong with it.
+     */
+    public function peek(string $key): ?string
+    {
+        $value = $this->values[$key] ?? null;
+
+        return is_string($value) || is_int($value) ? (string) $value : null;
+    }
+
+    public function at(string $key): string
+    {
+        return $this->paths[$key] ?? "{$this->path}.{$key}";
     }
 
     private static function describe(mixed $value): string

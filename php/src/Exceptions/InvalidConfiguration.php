@@ -28,8 +28,9 @@ final class InvalidConfiguration extends InvalidArgumentException
 
         return new self(
             sprintf("Fanfare's configuration has %s:", $count === 1 ? 'a mistake' : "{$count} mistakes")
-                ."\n  - ".implode("\n  - ", $mistakes)
-                ."\nCorrect config/fanfare.php or the environment, and run `php artisan config:clear` if the configuration is cached.",
+            ."\n  - "
+            .implode("\n  - ", $mistakes)
+            ."\nCorrect config/fanfare.php or the environment, and run `php artisan config:clear` if the configuration is cached.",
             $mistakes,
         );
     }

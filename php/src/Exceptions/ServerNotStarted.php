@@ -14,8 +14,7 @@ final class ServerNotStarted extends RuntimeException
     public static function from(string $binary, string $reason): self
     {
         return new self(
-            "Expected {$binary} to start, found: {$reason}. "
-            .'Check that it is built for this machine and that this user may execute it.',
+            "Expected {$binary} to start, found: {$reason}. ".'Check that it is built for this machine and that this user may execute it.',
         );
     }
 }

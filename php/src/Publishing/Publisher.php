@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Fanfare\Laravel\Publishing;
 
 use Fanfare\Exception as PublishingFailed;
+use Fanfare\Laravel\Exceptions\ApiFailed;
 use Fanfare\Laravel\Exceptions\ExtensionMissing;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 
@@ -12,7 +13,7 @@ use Fanfare\Laravel\Exceptions\InvalidConfiguration;
  * The way of a publication out of PHP.
  *
  * A publisher takes finished text: channel names, the event's name and its data as JSON. Resolving
- * events, encoding payloads and checking names are the broadcaster's.
+ * events, encoding and encrypting payloads and checking names are the outlet's.
  */
 interface Publisher
 {
@@ -26,7 +27,7 @@ interface Publisher
      * @param  string  $data  JSON, passed to clients byte for byte
      * @param  string|null  $except  the socket id that must not receive it
      *
-     * @throws PublishingFailed when it was not accepted
+     * @throws PublishingFailed|ApiFailed when it was not accepted
      * @throws ExtensionMissing|InvalidConfiguration when this process cannot publish at all
      */
     public function publish(array $channels, string $event, string $data, ?string $except): void;

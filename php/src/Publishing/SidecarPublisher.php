@@ -4,9 +4,8 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Publishing;
 
-use Fanfare\Laravel\Config\ConnectionConfig;
+use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Exceptions\ExtensionMissing;
-use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Sidecar;
 
 /**
@@ -19,7 +18,7 @@ final class SidecarPublisher implements Publisher
 {
     private ?Sidecar $sidecar = null;
 
-    public function __construct(private readonly ConnectionConfig $config) {}
+    public function __construct(private readonly PublisherConfig $config) {}
 
     public function publish(array $channels, string $event, string $data, ?string $except): void
     {
@@ -27,7 +26,7 @@ final class SidecarPublisher implements Publisher
     }
 
     /**
-     * @throws ExtensionMissing|InvalidConfiguration
+     * @throws ExtensionMissing
      */
     private function open(): Sidecar
     {
@@ -35,8 +34,11 @@ final class SidecarPublisher implements Publisher
             throw ExtensionMissing::inThisProcess();
         }
 
-        $config = $this->config->checked();
-
-        return new Sidecar($config->socket, $config->app->key, $config->app->secret, $config->sidecarOptions());
+        return new Sidecar(
+            $this->config->socket,
+            $this->config->app->key,
+            $this->config->app->secret,
+            $this->config->sidecarOptions(),
+        );
     }
 }

@@ -6,20 +6,29 @@ namespace Fanfare\Laravel\Tests\Broadcasting;
 
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
 use Fanfare\Laravel\Config\ConnectionConfig;
+use Fanfare\Laravel\Exceptions\InvalidConfiguration;
+use Fanfare\Laravel\Exceptions\PayloadTooLarge;
+use Fanfare\Laravel\Exceptions\RequestRefused;
+use Fanfare\Laravel\Publishing\Outlet;
 use Fanfare\Laravel\Tests\Support\RecordedPublications;
+use Fanfare\TooLarge;
 use Fanfare\Unavailable;
 use Illuminate\Broadcasting\BroadcastException;
 use Illuminate\Broadcasting\Channel;
+use Illuminate\Broadcasting\EncryptedPrivateChannel;
 use Illuminate\Broadcasting\PresenceChannel;
 use Illuminate\Broadcasting\PrivateChannel;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
+use Throwable;
 
 /**
  * What lies between Laravel and a publication; what becomes of publications is tested elsewhere.
  */
 final class FanfareBroadcasterTest extends TestCase
 {
+    private const string MASTER_KEY = '0123456789abcdef0123456789abcdef';
+
     private RecordedPublications $publications;
 
     protected function setUp(): void
@@ -55,11 +64,11 @@ final class FanfareBroadcasterTest extends TestCase
      */
     public function test_what_is_no_socket_id_excludes_nobody_and_keeps_the_event_from_nobody(): void
     {
-        foreach (['undefined', "1.2\n", '', 1.2, ['1.2']] as $claimed) {
+        foreach (['undefined', "1.2\n", '', 1.2, ['1.2'], '1.'.str_repeat('2', 20)] as $claimed) {
             $this->broadcaster()->broadcast(['chat'], 'Said', ['text' => 'hi', 'socket' => $claimed]);
         }
 
-        self::assertCount(5, $this->publications->all);
+        self::assertCount(6, $this->publications->all);
 
         foreach ($this->publications->all as $publication) {
             self::assertNull($publication['except']);
@@ -148,8 +157,90 @@ final class FanfareBroadcasterTest extends TestCase
      */
     public static function refused(): iterable
     {
-        yield 'an encrypted channel' => [['private-encrypted-x'], [], 'found the encrypted channel "private-encrypted-x"'];
         yield 'bytes that are not UTF-8' => [['c'], ['text' => "\xff"], 'found: Malformed UTF-8'];
+    }
+
+    /**
+     * Each encrypted channel has its own key, so that one sealed text cannot be for two of them.
+     */
+    public function test_h12_encrypted_channels_are_split_from_the_others_and_from_each_other(): void
+    {
+        $this->broadcaster()->broadcast(
+            [new EncryptedPrivateChannel('a'), 'news', new EncryptedPrivateChannel('cache-b'), new PrivateChannel('c')],
+            'E',
+            ['text' => 'grüße', 'socket' => '1.2'],
+        );
+
+        self::assertSame(
+            [['news', 'private-c'], ['private-encrypted-a'], ['private-encrypted-cache-b']],
+            array_column($this->publications->all, 'channels'),
+        );
+        self::assertSame(['1.2', '1.2', '1.2'], array_column($this->publications->all, 'except'));
+
+        [$open, $a, $b] = array_column($this->publications->all, 'data');
+        self::assertSame('{"text":"gr\u00fc\u00dfe"}', $open);
+        self::assertSame($open, self::opened('private-encrypted-a', $a));
+        self::assertSame($open, self::opened('private-encrypted-cache-b', $b));
+        self::assertFalse(self::opened('private-encrypted-cache-b', $a), 'each has its own key');
+    }
+
+    public function test_h12_an_encrypted_channel_alone_is_one_publication(): void
+    {
+        $this->broadcaster()->broadcast([new EncryptedPrivateChannel('a')], 'E', ['n' => 1]);
+
+        self::assertCount(1, $this->publications->all);
+        self::assertSame('{"n":1}', self::opened('private-encrypted-a', $this->publications->all[0]['data']));
+    }
+
+    public function test_more_than_100_channels_with_encrypted_ones_among_them(): void
+    {
+        $channels = array_map(static fn (int $n): string => $n % 50 === 0 ? "private-encrypted-{$n}" : "c{$n}", range(1, 210));
+
+        $this->broadcaster()->broadcast($channels, 'E', []);
+
+        self::assertSame([100, 100, 6, 1, 1, 1, 1], array_map(static fn (array $p): int => count($p['channels']), $this->publications->all));
+        self::assertEqualsCanonicalizing($channels, array_merge(...array_column($this->publications->all, 'channels')));
+    }
+
+    public function test_without_a_master_key_nothing_leaves_and_the_exception_says_how_to_make_one(): void
+    {
+        try {
+            $this->broadcaster(null)->broadcast(['news', 'private-encrypted-a'], 'E', []);
+            self::fail('expected InvalidConfiguration, found that it was published');
+        } catch (InvalidConfiguration $e) {
+            self::assertSame(
+                ['fanfare.apps.*.encryption_master_key: expected 32 bytes in base64 for the encrypted channels of the app "a", found nothing; set FANFARE_ENCRYPTION_MASTER_KEY to what `openssl rand -base64 32` says'],
+                $e->mistakes,
+            );
+        }
+
+        self::assertSame([], $this->publications->all);
+    }
+
+    #[DataProvider('tooLarge')]
+    public function test_a_payload_that_is_too_large_names_the_limits(Throwable $failure, string $words): void
+    {
+        $this->publications = new RecordedPublications(0, $failure);
+
+        try {
+            $this->broadcaster()->broadcast(['chat'], 'E', ['text' => 'hi']);
+            self::fail('expected PayloadTooLarge, found that it was published');
+        } catch (PayloadTooLarge $e) {
+            self::assertInstanceOf(BroadcastException::class, $e);
+            self::assertSame($failure, $e->getPrevious());
+            self::assertStringStartsWith("Broadcasting [E] to 1 channel(s) failed, with data of 13 bytes: {$words}", $e->getMessage());
+            self::assertStringContainsString('fanfare.server.limits.data_bytes_max', $e->getMessage());
+            self::assertStringContainsString('half of fanfare.publish.ring_bytes (now 1048576)', $e->getMessage());
+        }
+    }
+
+    /**
+     * @return iterable<string, array{Throwable, string}>
+     */
+    public static function tooLarge(): iterable
+    {
+        yield 'for the extension' => [new TooLarge('expected data of at most 5 bytes, but found 13 bytes'), 'expected data of at most 5 bytes'];
+        yield 'for the HTTP API' => [RequestRefused::with(413, '{"error":{"message":"expected at most 5"}}', 'POST /x'), 'expected status 200 for POST /x, but found 413: expected at most 5'];
     }
 
     public function test_names_may_have_200_bytes(): void
@@ -174,14 +265,28 @@ final class FanfareBroadcasterTest extends TestCase
         } catch (BroadcastException $e) {
             self::assertSame($failure, $e->getPrevious());
             self::assertSame(
-                'Broadcasting [E] to 150 channel(s), of which the first 100 have it, failed: expected a server at /s, found nothing',
+                'Broadcasting [E] to 150 channel(s), of which 100 have it, failed: expected a server at /s, found nothing',
                 $e->getMessage(),
             );
         }
     }
 
-    private function broadcaster(): FanfareBroadcaster
+    private function broadcaster(?string $masterKey = self::MASTER_KEY): FanfareBroadcaster
     {
-        return new FanfareBroadcaster($this->publications, new ConnectionConfig([], []));
+        $app = ['id' => 'a', 'key' => 'k', 'secret' => 's', 'encryption_master_key' => $masterKey === null ? null : base64_encode($masterKey)];
+        $config = new ConnectionConfig(static fn (): array => ['apps' => [$app], 'socket' => '/s'], []);
+
+        return new FanfareBroadcaster(new Outlet($this->publications, $config), $config);
+    }
+
+    private static function opened(string $channel, string $data): string|false
+    {
+        $sealed = json_decode($data, true, flags: JSON_THROW_ON_ERROR);
+
+        return sodium_crypto_secretbox_open(
+            (string) base64_decode($sealed['ciphertext'], true),
+            (string) base64_decode($sealed['nonce'], true),
+            hash('sha256', $channel.self::MASTER_KEY, true),
+        );
     }
 }

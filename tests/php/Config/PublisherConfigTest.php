@@ -4,8 +4,10 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests\Config;
 
+use Fanfare\Laravel\Config\ApiWay;
 use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
+use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
 
 final class PublisherConfigTest extends TestCase
@@ -72,7 +74,7 @@ final class PublisherConfigTest extends TestCase
             'fanfare.apps.0.secret: expected the secret of an app, found nothing; set FANFARE_APP_SECRET to a long random string',
             'fanfare.publish.ring_bytes: expected a power of two, found 100000',
             'fanfare.socket: expected an absolute path, found "storage/fanfare.sock"; PHP-FPM and the command line have different working directories',
-            'fanfare.publish.transport: expected one of auto, ring, socket, found "pigeon"',
+            'fanfare.publish.transport: expected one of auto, ring, socket, http, found "pigeon"',
             'fanfare.publish.timeout_ms: expected a whole number from 0 to 60000, found -1',
             'fanfare.publish.connect_timeout_ms: expected a whole number from 1 to 60000, found "soon"',
         ], $mistakes);
@@ -111,6 +113,90 @@ final class PublisherConfigTest extends TestCase
                 'fanfare.apps.1.key: expected a key that no other app has, found string',
             ],
             self::mistakes(['socket' => '/s', 'apps' => [self::APP, self::APP]]),
+        );
+    }
+
+    /**
+     * @param  array<string, mixed>  $publish
+     * @param  list<ApiWay>  $ways
+     */
+    #[DataProvider('fallbacks')]
+    public function test_fallbacks(array $publish, array $ways): void
+    {
+        self::assertSame($ways, PublisherConfig::from(['apps' => [self::APP], 'socket' => '/s', 'publish' => $publish])->fallback);
+    }
+
+    /**
+     * @return iterable<string, array{array<string, mixed>, list<ApiWay>}>
+     */
+    public static function fallbacks(): iterable
+    {
+        $url = 'https://ws.example.com/base/';
+
+        yield 'nothing said' => [[], [ApiWay::Unix]];
+        yield 'auto' => [['fallback' => 'auto'], [ApiWay::Unix]];
+        yield 'auto with a URL' => [['fallback' => 'auto', 'url' => $url], [ApiWay::Unix, ApiWay::Url]];
+        yield 'an empty variable' => [['fallback' => '', 'url' => ''], [ApiWay::Unix]];
+        yield 'none' => [['fallback' => 'none', 'url' => $url], []];
+        yield 'an empty list' => [['fallback' => [], 'url' => $url], []];
+        yield 'one' => [['fallback' => 'url', 'url' => $url], [ApiWay::Url]];
+        yield 'an order of its own' => [['fallback' => 'url, unix', 'url' => $url], [ApiWay::Url, ApiWay::Unix]];
+        yield 'a list with something twice' => [['fallback' => ['unix', 'unix']], [ApiWay::Unix]];
+        yield 'without the extension' => [['transport' => 'http'], [ApiWay::Unix]];
+    }
+
+    /**
+     * @param  array<string, mixed>  $publish
+     * @param  list<string>  $mistakes
+     */
+    #[DataProvider('wrongFallbacks')]
+    public function test_a_fallback_that_cannot_be_meant_is_refused(array $publish, array $mistakes): void
+    {
+        self::assertSame($mistakes, self::mistakes(['apps' => [self::APP], 'socket' => '/s', 'publish' => $publish]));
+    }
+
+    /**
+     * @return iterable<string, array{array<string, mixed>, list<string>}>
+     */
+    public static function wrongFallbacks(): iterable
+    {
+        $expected = 'fanfare.publish.url: expected http:// or https:// with a host and perhaps a port and a path, such as http://10.0.0.5:8080, found';
+        $remedy = 'the key and secret of the app are what requests are signed with';
+
+        yield 'an unknown way' => [['fallback' => 'unix,pigeon'], ['fanfare.publish.fallback: expected a list of unix, url, found "pigeon"']];
+        yield 'a number' => [['fallback' => 5], ['fanfare.publish.fallback: expected a list of unix, url, found 5']];
+        yield 'a URL that is missing' => [['fallback' => ['url']], ['fanfare.publish.url: expected a URL, since fallback names it, found nothing; set FANFARE_API_URL']];
+        yield 'another scheme' => [['url' => 'ws://example.com'], ["{$expected} \"ws://example.com\"; {$remedy}"]];
+        yield 'no scheme' => [['url' => '10.0.0.5:8080'], ["{$expected} \"10.0.0.5:8080\"; {$remedy}"]];
+        yield 'a query' => [['url' => 'http://h/?a=b'], ["{$expected} \"http://h/?a=b\"; {$remedy}"]];
+        yield 'a password, which is not shown' => [['url' => 'http://u:hunter2@h'], ["{$expected} \"http://…@h\"; {$remedy}"]];
+        yield 'nowhere to go' => [['transport' => 'http', 'fallback' => 'none'], ["fanfare.publish.fallback: expected a way to the HTTP API, since transport is http, found \"none\"; set it to 'auto'"]];
+        yield 'a time-out' => [['http_timeout_ms' => 0], ['fanfare.publish.http_timeout_ms: expected a whole number from 1 to 60000, found 0']];
+    }
+
+    public function test_a_url_keeps_its_path_and_loses_the_slash_at_its_end(): void
+    {
+        $config = PublisherConfig::from(['apps' => [self::APP], 'socket' => '/s', 'publish' => ['url' => 'https://ws.example.com:8443/base/', 'http_timeout_ms' => 70]]);
+
+        self::assertSame('https://ws.example.com:8443/base', $config->endpoint(ApiWay::Url)->url);
+        self::assertSame([70, 70], [$config->endpoint(ApiWay::Url)->connectTimeoutMs, $config->endpoint(ApiWay::Unix)->timeoutMs]);
+    }
+
+    public function test_a_connection_replaces_what_it_names_and_its_mistakes_are_told_as_its_own(): void
+    {
+        $fanfare = ['apps' => [self::APP], 'socket' => '/s', 'publish' => ['timeout_ms' => 10, 'exit_timeout_ms' => 20]];
+        $config = PublisherConfig::from($fanfare, ['driver' => 'fanfare', 'publish' => ['timeout_ms' => 30]]);
+
+        self::assertSame([30, 20], [$config->publishTimeoutMs, $config->exitTimeoutMs]);
+        self::assertSame(
+            [
+                'broadcasting.connections.*.publish.timeout_ms: expected a whole number from 0 to 60000, found -1',
+                'fanfare.publish.exit_timeout_ms: expected a whole number from 0 to 60000, found "x"',
+            ],
+            self::mistakes(
+                ['publish' => ['exit_timeout_ms' => 'x']] + $fanfare,
+                ['publish' => ['timeout_ms' => -1]],
+            ),
         );
     }
 

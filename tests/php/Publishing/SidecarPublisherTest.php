@@ -130,7 +130,7 @@ final class SidecarPublisherTest extends TestCase
     {
         // -n leaves out every ini file, and with them every extension that is not built in.
         $script = $this->scratch->file('broadcast.php', sprintf(
-            "<?php require %s; (new Fanfare\\Laravel\\Publishing\\SidecarPublisher(new Fanfare\\Laravel\\Config\\ConnectionConfig([], [])))->publish(['c'], 'E', '[]', null);",
+            "<?php require %s; (new Fanfare\\Laravel\\Publishing\\SidecarPublisher(Fanfare\\Laravel\\Config\\PublisherConfig::from(['socket' => '/s', 'apps' => [['id' => 1, 'key' => 2, 'secret' => 3]]])))->publish(['c'], 'E', '[]', null);",
             var_export(dirname(__DIR__).'/bootstrap.php', true),
         ));
         $command = new RunningCommand([PHP_BINARY, '-n', '-d', 'display_errors=stderr', $script]);

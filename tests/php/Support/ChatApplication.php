@@ -31,6 +31,7 @@ final class ChatApplication
 
         $app->make('config')->set($config + [
             'broadcasting.default' => 'fanfare',
+            'logging.default' => 'null',
             'fanfare.apps' => [['id' => 'test', 'key' => self::KEY, 'secret' => self::SECRET]],
             'fanfare.socket' => '/nonexistent/fanfare.sock',
             // A busy machine is not what is tested.
