@@ -89,6 +89,8 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.request_head_timeout_ms as u64))
         .max_buf_size(limits.request_head_bytes_max)
+        // A client that has said all it wants may end its side before it is answered.
+        .half_close(true)
         .serve_connection(io, service)
         .with_upgrades();
     let mut connection = pin!(connection);

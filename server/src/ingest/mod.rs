@@ -240,7 +240,7 @@ fn refuse(shard: &Shard, stream: &UnixStream, peer: PeerCredentials, refusal: &R
     shard.node.metrics.attachments_refused_total.increment();
     if let Some(left_out) = quota(shard, *code).permit(Instant::now()) {
         let PeerCredentials { pid, uid } = peer;
-        warn!(pid, uid, ?code, message, left_out, "an attachment is refused");
+        warn!(pid, uid, ?code, reason = message, left_out, "an attachment is refused");
     }
     send_refusal(stream, *code, message);
 }

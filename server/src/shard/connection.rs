@@ -107,7 +107,7 @@ pub(super) fn begin<'a>(
             Begun { place, reader, conversation: Some(conversation) }
         }
         Err(refusal) => {
-            debug!(%socket_id, code = refusal.code.number(), message = refusal.message, "a client is refused");
+            debug!(%socket_id, code = refusal.code.number(), reason = refusal.message, "a client is refused");
             refuse(shard, key, &refusal);
             Begun { place, reader: Reader::new(&shard.node.limits), conversation: None }
         }

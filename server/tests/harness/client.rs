@@ -68,7 +68,11 @@ impl Client {
 
     /// The next event, of which only the data is of interest.
     pub fn data(&mut self) -> String {
-        self.event()["data"].as_str().unwrap().to_owned()
+        let event = self.event();
+        event["data"]
+            .as_str()
+            .unwrap_or_else(|| panic!("expected data that is a text, but found {event}"))
+            .to_owned()
     }
 
     /// The close frame that comes next.

@@ -33,19 +33,19 @@ macro_rules! for_every_scene {
             a3_u4_signatures_of_users
             a5_u1_encrypted_channel
             c1_c2_c3_let_in
-            c2_binary_messages_are_not_spoken
+            c2_e_binary_messages_are_not_spoken
             c3_activity_timeout
-            c4_a_disabled_app
-            c4_l_app_connections_max
-            c4_l_connections_max
-            c4_refusals
-            c5_protocol_versions
+            c4_e_a_disabled_app
+            c4_e_l_app_connections_max
+            c4_e_l_connections_max
+            c4_e_refusals
+            c5_e_protocol_versions
             c6_a_missing_origin
-            c6_origins
+            c6_e_origins
             l_connection_channels_max
-            l_message_bytes_max
+            l_e_message_bytes_max
             l_message_bytes_max_by_default
-            m10_invalid_utf8
+            m10_e_invalid_utf8
             m10_l_json_depth_max
             m10_s13_not_understood
             m1_auth_may_be_absent
@@ -71,8 +71,8 @@ macro_rules! for_every_scene {
             s12_u5_watchlists
             s14_s13_n3_refused_subscriptions
             s15_order
-            s2_m7_who_says_nothing_is_asked
-            s2_silence_without_a_subscription
+            s2_m7_t1_t2_e_who_says_nothing_is_asked
+            s2_t2_silence_without_a_subscription
             s4_s5_s6_members_come_and_go
             s4_u3_ids_and_infos_of_any_kind
             s6_members_whose_connection_ends
@@ -90,9 +90,9 @@ macro_rules! for_every_scene {
             u2_l_member_info_bytes_max
             u2_l_presence_members_max
             u3_s4_ids_that_are_numbers
-            u4_l_signin_timeout_s
+            u4_e_l_signin_timeout_s
+            u5_e_l_watchlist_users_max
             u5_l_a_page_that_is_loaded_again
-            u5_l_watchlist_users_max
         }
     };
 }
