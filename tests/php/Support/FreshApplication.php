@@ -88,8 +88,9 @@ final readonly class FreshApplication
 
     /**
      * @param  array<string, string>  $files  more of them, or others, by path below the application
+     * @param  bool  $packages  whether it has those of examples/chat; otherwise Composer has yet to install
      */
-    public function __construct(Scratch $scratch, array $files = [], string $name = 'app')
+    public function __construct(Scratch $scratch, array $files = [], string $name = 'app', bool $packages = true)
     {
         $this->directory = $scratch->path($name);
 
@@ -111,6 +112,10 @@ final readonly class FreshApplication
 
         foreach (['bootstrap/cache', 'config', 'storage/framework/cache/data', 'storage/framework/sessions', 'storage/framework/views', 'storage/logs'] as $directory) {
             is_dir("{$this->directory}/{$directory}") || mkdir("{$this->directory}/{$directory}", recursive: true);
+        }
+
+        if (! $packages) {
+            return;
         }
 
         // The same packages, with an autoloader that finds the application here.
