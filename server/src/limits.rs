@@ -148,6 +148,9 @@ limits! {
 
     // HTTP.
 
+    /// How long a client may take for the TLS handshake.
+    tls_handshake_timeout_ms = 10_000, 1..=600_000,
+        "the connection is closed", Some("tls_handshakes_failed_total");
     /// Bytes of a request's head.
     request_head_bytes_max = 16 * KIB, 8 * KIB..=MIB,
         "the request is answered 431", None;

@@ -94,6 +94,9 @@ metrics! {
     Counter protocol_errors_total = "Connections that broke the WebSocket protocol.";
     Counter outbox_overflows_total = "Clients that were closed because they did not keep up.";
     Counter accept_errors_total = "Connections that could not be accepted, mostly for want of descriptors.";
+    Counter tls_handshakes_failed_total = "TLS handshakes that failed or took longer than tls_handshake_timeout_ms.";
+    Counter reloads_total = "Times that the configuration was read again and taken.";
+    Counter reloads_refused_total = "Times that it was read again and had mistakes, so that everything stayed as it was.";
     Gauge channels = "Channels with a subscriber, each counted once per shard that has one.";
     Gauge attachments = "PHP processes that are attached.";
     Gauge attachments_ring = "Those of them that use a ring.";

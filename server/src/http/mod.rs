@@ -1,12 +1,15 @@
 //! HTTP/1.1 on the clients' port and on the Unix socket.
 //!
 //! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2) and the form of errors:
-//! `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics are served on the
+//! `{"error":{"code":…,"message":…}}`, TLS where it is configured, and whose address a client has. Leaves the upgraded socket to [`crate::shard`]. Metrics are served on the
 //! Unix socket only, where the peer's user is checked: they are nobody else's business.
 
+mod encryption;
+mod proxies;
 mod upgrade;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,21 +28,32 @@ use tracing::debug;
 
 use crate::lifecycle::Phase;
 use crate::shard::Shard;
+use encryption::Opened;
+pub use proxies::{Proxies, Proxy};
 
 type Answer = Response<Full<Bytes>>;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// The clients' port.
-    Port,
+    /// The clients' port, from this address.
+    Port(IpAddr),
+    /// The clients' port, without the TLS that is spoken there.
+    Unencrypted(IpAddr),
     /// The Unix socket.
     Socket,
 }
 
 /// Serves a client's connection until it is closed or upgraded.
-pub async fn serve_client(shard: Rc<Shard>, stream: TcpStream) {
-    serve(shard, TokioIo::new(stream), Origin::Port).await;
+pub async fn serve_client(shard: Rc<Shard>, stream: TcpStream, peer: IpAddr) {
+    let Some(config) = shard.node.tls.load_full() else {
+        return serve(shard, TokioIo::new(stream), Origin::Port(peer)).await;
+    };
+    match encryption::open(&shard, stream, peer, config).await {
+        Some(Opened::Encrypted(stream)) => serve(shard, TokioIo::new(stream), Origin::Port(peer)).await,
+        Some(Opened::Plain(stream)) => serve(shard, TokioIo::new(stream), Origin::Unencrypted(peer)).await,
+        None => {}
+    }
 }
 
 /// Serves a connection of the Unix socket, whose peer may use it.
@@ -75,9 +89,12 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
 }
 
 fn answer(shard: &Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answer {
+    if let Origin::Unencrypted(peer) = origin {
+        return encryption::refuse(shard, request, peer);
+    }
     if upgrade::is_requested(&request) {
         return match origin {
-            Origin::Port => upgrade::answer(shard, request),
+            Origin::Port(peer) | Origin::Unencrypted(peer) => upgrade::answer(shard, request, peer),
             Origin::Socket => error(
                 StatusCode::BAD_REQUEST,
                 "websocket_on_unix_socket",
@@ -92,7 +109,7 @@ fn answer(shard: &Rc<Shard>, request: Request<Incoming>, origin: Origin) -> Answ
             let text = shard.node.metrics.render();
             typed(StatusCode::OK, "text/plain; version=0.0.4", text)
         }),
-        (path, Origin::Port) if upgrade::is_clients_path(shard, path) => {
+        (path, Origin::Port(_)) if upgrade::is_clients_path(shard, path) => {
             let mut answer = error(
                 StatusCode::UPGRADE_REQUIRED,
                 "upgrade_required",

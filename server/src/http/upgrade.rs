@@ -4,7 +4,9 @@
 //! [`crate::pusher::admission`], but told inside the accepted WebSocket: a browser shows a script nothing of a
 //! refused upgrade. Only a handshake that is itself malformed gets an HTTP error.
 
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,8 +24,11 @@ use tracing::debug;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Answer, error};
-use crate::pusher::admission;
+use crate::apps::App;
+use crate::pusher::admission::{self, Refusal};
 use crate::shard::{self, Shard, Socket};
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_requested(request: &Request<Incoming>) -> bool {
@@ -36,16 +41,37 @@ pub(super) fn is_clients_path(shard: &Shard, path: &str) -> bool {
 }
 
 /// Accepts a handshake and leaves the socket to the shard, or says what is wrong with it.
-pub(super) fn answer(shard: &Rc<Shard>, mut request: Request<Incoming>) -> Answer {
-    let accept = match accept_key(&request) {
-        Ok(accept) => accept,
-        Err(answer) => return *answer,
-    };
+pub(super) fn answer(shard: &Rc<Shard>, request: Request<Incoming>, peer: IpAddr) -> Answer {
     let uri = request.uri();
     let find = |key: &str| shard.node.apps.by_key(key);
     let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
     let admitted = admission::admit(uri.path(), uri.query(), &shard.node.path, find)
         .and_then(|app| admission::judge_app(&app.settings(), origin).map(|()| app));
+    accept(shard, request, peer, admitted)
+}
+
+/// Accepts a handshake so that the client is told why it is not let in.
+pub(super) fn refuse(
+    shard: &Rc<Shard>,
+    request: Request<Incoming>,
+    peer: IpAddr,
+    refusal: Refusal,
+) -> Answer {
+    accept(shard, request, peer, Err(refusal))
+}
+
+fn accept(
+    shard: &Rc<Shard>,
+    mut request: Request<Incoming>,
+    peer: IpAddr,
+    admitted: Result<Arc<App>, Refusal>,
+) -> Answer {
+    let accept = match accept_key(&request) {
+        Ok(accept) => accept,
+        Err(answer) => return *answer,
+    };
+    let forwarded_for = request.headers().get_all(X_FORWARDED_FOR);
+    let client = shard.node.proxies.load().client(peer, forwarded_for.iter().map(HeaderValue::as_bytes));
     let upgraded = hyper::upgrade::on(&mut request);
     let shard = Rc::clone(shard);
     let counted = shard.clients.count();
@@ -56,7 +82,9 @@ pub(super) fn answer(shard: &Rc<Shard>, mut request: Request<Incoming>) -> Answe
             Err(error) => return debug!(%error, "a client left during the handshake"),
         };
         match regain(upgraded) {
-            Some((socket, leftover)) => shard::serve_websocket(shard, socket, leftover, admitted).await,
+            Some((socket, leftover)) => {
+                shard::serve_websocket(shard, socket, leftover, client, admitted).await;
+            }
             None => debug!("an upgraded connection is neither TCP nor TLS; it is dropped"),
         }
     });

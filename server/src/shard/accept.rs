@@ -34,10 +34,10 @@ pub(super) async fn clients(shard: Rc<Shard>, listener: TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Frames are written when they are whole; waiting for more only delays them.
                 let _ = stream.set_nodelay(true);
-                tokio::task::spawn_local(http::serve_client(Rc::clone(&shard), stream));
+                tokio::task::spawn_local(http::serve_client(Rc::clone(&shard), stream, peer.ip()));
             }
             Err(error) => pause(&shard, &error).await,
         }

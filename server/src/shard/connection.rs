@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,16 +49,18 @@ impl Drop for Place {
     }
 }
 
-/// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request.
+/// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request, `client` where
+/// it came from.
 pub(crate) async fn serve(
     shard: Rc<Shard>,
     stream: Socket,
     leftover: Bytes,
+    client: IpAddr,
     admitted: Result<Arc<App>, Refusal>,
 ) {
     let stream = Rc::new(stream);
     let socket_id = shard.socket_ids.borrow_mut().draw();
-    let key = shard.connections.borrow_mut().open(socket_id, Rc::clone(&stream));
+    let key = shard.connections.borrow_mut().open(socket_id, client, Rc::clone(&stream));
     let mut place = Place { shard: Rc::clone(&shard), key, app: None };
     let admitted = admitted.and_then(|app| {
         count(&shard, &app)?;
@@ -68,7 +71,7 @@ pub(crate) async fn serve(
     let mut reader;
     match admitted {
         Ok(app) => {
-            debug!(%socket_id, app = app.settings().app.id, "a client is let in");
+            debug!(%socket_id, %client, app = app.settings().app.id, "a client is let in");
             reader = Reader::new(app.settings().limits());
             shard.connections.borrow_mut().admit(key, Arc::clone(&app));
             let mut conversation = Conversation::new(&shard, key, app, Session::new(socket_id));
@@ -77,7 +80,7 @@ pub(crate) async fn serve(
             client_closed = conversation.client_closed;
         }
         Err(refusal) => {
-            debug!(%socket_id, code = refusal.code.number(), message = refusal.message, "a client is refused");
+            debug!(%socket_id, %client, code = refusal.code.number(), message = refusal.message, "a client is refused");
             reader = Reader::new(&shard.node.limits);
             refuse(&shard, key, &refusal);
         }
