@@ -38,7 +38,7 @@ final readonly class PublisherConfig
         $root = new Section($fanfare, 'fanfare', $mistakes);
         $publish = $root->section('publish');
 
-        $apps = AppCredentials::list($root, $mistakes);
+        $apps = array_column(AppCredentials::list($root->sections('apps'), $mistakes), null, 'id');
         $id = $connection['app'] ?? array_key_first($apps);
 
         $app = is_string($id) || is_int($id) ? $apps[$id] ?? null : null;
