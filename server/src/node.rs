@@ -8,15 +8,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_rustls::rustls;
 use tracing::{Level, trace};
 
 use crate::apps::{App, AppIndex, Apps, Changes};
 use crate::broker::memory::MemoryBroker;
 use crate::config::{self, Configuration};
 use crate::frame;
+use crate::http::Proxies;
 use crate::hub::users::Attendance;
 use crate::hub::{Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard};
 use crate::lifecycle::Phase;
@@ -40,6 +43,10 @@ pub struct Node {
     pub apps: Apps,
     /// What comes before `/app/{key}`.
     pub path: String,
+    /// Certificate and key; none where nothing is encrypted. Replaced while it runs.
+    pub tls: ArcSwapOption<rustls::ServerConfig>,
+    /// Whose word about a client's address counts. Replaced while it runs.
+    pub proxies: ArcSwap<Proxies>,
     /// Users that may attach beside the server's own and root.
     pub socket_uids: Vec<u32>,
     /// The limits of the node; each app has its own beside them.
@@ -95,6 +102,8 @@ impl Node {
         Self {
             apps: Apps::new(configuration.apps),
             path: configuration.path,
+            tls: ArcSwapOption::empty(),
+            proxies: ArcSwap::from_pointee(configuration.trusted_proxies),
             socket_uids: configuration.socket_uids,
             limits: configuration.limits,
             metrics,

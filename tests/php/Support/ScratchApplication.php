@@ -35,12 +35,22 @@ final readonly class ScratchApplication
      */
     public function artisan(string ...$arguments): RunningCommand
     {
+        return $this->run($arguments);
+    }
+
+    /**
+     * The same, perhaps on a terminal of its own.
+     *
+     * @param  list<string>  $arguments
+     */
+    public function run(array $arguments, bool $terminal = false): RunningCommand
+    {
         $environment = array_filter(
             getenv(),
             static fn (string $name): bool => preg_match('/^(FANFARE|BROADCAST|APP)_/', $name) !== 1,
             ARRAY_FILTER_USE_KEY,
         );
 
-        return new RunningCommand([PHP_BINARY, $this->artisan, '--no-ansi', ...$arguments], null, $environment);
+        return new RunningCommand([PHP_BINARY, $this->artisan, '--no-ansi', ...$arguments], null, $environment, $terminal);
     }
 }
