@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use fanfare_wire::attach::{Message, RefusalCode, Purpose, Transport};
+use fanfare_wire::attach::{Message, Purpose, RefusalCode, Transport};
 use harness::client::Client;
 use harness::php::{Peer, Php, Said};
 use harness::{KEY, SECRET, Server, configuration, directory, run_to_end};
