@@ -22,11 +22,32 @@ return [
             'id' => env('FANFARE_APP_ID', env('REVERB_APP_ID')),
             'key' => env('FANFARE_APP_KEY', env('REVERB_APP_KEY')),
             'secret' => env('FANFARE_APP_SECRET', env('REVERB_APP_SECRET')),
+            // For encrypted channels: 32 bytes in base64. PHP alone knows it, the server does not.
+            'encryption_master_key' => env('FANFARE_ENCRYPTION_MASTER_KEY'),
+
+            // false: clients, PHP processes and requests of this app are turned away.
+            'enabled' => env('FANFARE_APP_ENABLED', true),
 
             // Whether clients may send events to each other, Echo's whisper().
             'client_events' => env('FANFARE_APP_CLIENT_EVENTS', env('REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM') !== 'none'),
-            // For encrypted channels: 32 bytes in base64. PHP alone knows it, the server does not.
-            'encryption_master_key' => env('FANFARE_ENCRYPTION_MASTER_KEY'),
+
+            // Whether channels other than presence channels are told how many subscribe.
+            'subscription_count' => env('FANFARE_APP_SUBSCRIPTION_COUNT', false),
+
+            // The pages whose scripts may connect: 'https://example.com', '*.example.com', 'localhost:3000'
+            // or '*', as an array or between commas. Without a scheme any, without a port the scheme's own.
+            'allowed_origins' => env('FANFARE_APP_ALLOWED_ORIGINS', '*'),
+
+            // A client that sends no Origin is no browser: 'allow' or 'refuse' it.
+            'missing_origin' => env('FANFARE_APP_MISSING_ORIGIN', 'allow'),
+
+            // Limits of this app alone, by their name: ['app_connections_max' => 500].
+            'limits' => [],
+
+            // Who is told what happens in the channels. Only `url` is required; without `events` all:
+            // ['url' => 'https://example.com/webhook', 'events' => ['channel_occupied', 'channel_vacated'],
+            //  'channel_prefix' => 'presence-', 'channel_suffix' => null, 'headers' => ['X-Token' => '…']]
+            'webhooks' => [],
         ],
     ],
 
@@ -84,6 +105,17 @@ return [
 
         // What comes before /app/{key}, such as '/ws'; Echo's wsPath has the same.
         'path' => env('FANFARE_PATH', env('REVERB_SERVER_PATH', '')),
+
+        // Absolute paths of PEM files: with them the port speaks TLS, and nothing else. Renewed ones are
+        // taken on SIGHUP. Behind a proxy that ends TLS, leave them out.
+        'tls' => [
+            'certificate' => env('FANFARE_TLS_CERTIFICATE'),
+            'key' => env('FANFARE_TLS_KEY'),
+        ],
+
+        // Whose X-Forwarded-For is believed: addresses and networks, comma separated or an array; '*' is
+        // whoever connects. For the addresses of clients in the log.
+        'trusted_proxies' => env('FANFARE_TRUSTED_PROXIES', ''),
 
         // Threads that serve connections; null is one per core.
         'shards' => env('FANFARE_SHARDS'),

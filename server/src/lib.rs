@@ -10,7 +10,7 @@
 //! [`tail`] shows publications to whoever asks to watch; [`webhooks`] tells an app's URLs what happens in its channels.
 //!
 //! [`pusher`] is the protocol without I/O, [`http`] the requests on the port and the Unix socket, [`lifecycle`]
-//! how the server starts, serves and leaves. [`limits`], [`metrics`] and [`pusher::codes`] are catalogues that
+//! how the server starts, serves, reads its configuration again and leaves, [`tls`] its certificate. [`limits`], [`metrics`] and [`pusher::codes`] are catalogues that
 //! read as documentation. The library exists for the binary `fanfare`, its tests and its fuzz targets; it
 //! promises nothing to others.
 
@@ -33,4 +33,5 @@ pub mod publication;
 pub mod pusher;
 pub mod shard;
 pub mod tail;
+pub mod tls;
 pub mod webhooks;

@@ -151,6 +151,9 @@ limits! {
     /// Connections of the port that are not WebSocket clients: before the upgrade, kept alive between requests, or refused. Together with the WebSocket clients they also leave descriptors for PHP processes: four for each of `attachments_max`, but no more than a quarter of the limit of open files.
     http_connections_max = 16_384, 1..=10_000_000,
         "the one that has waited longest for a request is closed; where all are being answered, the new one is answered 503", Some("http_connections_turned_out_total");
+    /// How long a client may take for the TLS handshake.
+    tls_handshake_timeout_ms = 10_000, 1..=600_000,
+        "the connection is closed", Some("tls_handshakes_failed_total");
     /// Bytes of a request's head.
     request_head_bytes_max = 16 * KIB, 8 * KIB..=MIB,
         "the request is answered 431", None;

@@ -106,6 +106,9 @@ metrics! {
     Counter accept_errors_total = "Connections that could not be accepted, mostly for want of descriptors.";
     Counter api_requests_total = "Requests of the HTTP API.";
     Counter api_requests_rejected_total = "Requests of the HTTP API that were answered by an error.";
+    Counter tls_handshakes_failed_total = "TLS handshakes that failed or took longer than tls_handshake_timeout_ms.";
+    Counter reloads_total = "Times that the configuration was read again and taken.";
+    Counter reloads_refused_total = "Times that it was read again and had mistakes, so that everything stayed as it was.";
     Gauge channels = "Channels with a subscriber, each counted once per shard that has one.";
     Gauge attachments = "Connections over which PHP processes are attached: one for publishing, and one for asking where a process asks.";
     Gauge attachments_ring = "Those of them that publish by a ring.";

@@ -9,15 +9,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_rustls::rustls;
 use tracing::{Level, trace};
 
 use crate::apps::{App, AppIndex, Apps, Changes};
 use crate::broker::memory::MemoryBroker;
 use crate::config::{self, Configuration};
 use crate::frame;
+use crate::http::Proxies;
 use crate::hub::users::Attendance;
 use crate::hub::{Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard};
 use crate::lifecycle::Phase;
@@ -46,6 +49,10 @@ pub struct Node {
     pub listen: Vec<SocketAddr>,
     /// When this process began to serve, by the wall clock and by one that nobody sets.
     pub started: (SystemTime, Instant),
+    /// Certificate and key; none where nothing is encrypted. Replaced while it runs.
+    pub tls: ArcSwapOption<rustls::ServerConfig>,
+    /// Whose word about a client's address counts. Replaced while it runs.
+    pub proxies: ArcSwap<Proxies>,
     /// Users that may attach beside the server's own and root.
     pub socket_uids: Vec<u32>,
     /// The limits of the node; each app has its own beside them.
@@ -106,6 +113,8 @@ impl Node {
             listen: configuration.listen,
             started: (SystemTime::now(), Instant::now()),
             tails: Tails::new(&configuration.limits),
+            tls: ArcSwapOption::empty(),
+            proxies: ArcSwap::from_pointee(configuration.trusted_proxies),
             socket_uids: configuration.socket_uids,
             limits: configuration.limits,
             metrics,

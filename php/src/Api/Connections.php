@@ -147,9 +147,8 @@ final class Connections
         }
 
         if ($endpoint->socket !== null) {
+            // libcurl leaves a proxy of the environment out of this by itself.
             $options[CURLOPT_UNIX_SOCKET_PATH] = $endpoint->socket;
-            // A proxy of the environment would be asked for the socket's file.
-            $options[CURLOPT_NOPROXY] = '*';
         }
 
         return $options;

@@ -18,23 +18,25 @@ final readonly class AppCredentials
     ) {}
 
     /**
-     * The apps in `fanfare.apps`, at least one, ids and keys unique.
+     * Those of the apps in `fanfare.apps`, at least one, ids and keys unique.
      *
-     * @return array<string, self>  by id
+     * @param  list<Section>  $sections  one for each app
+     * @return list<self>  in the same order
      */
-    public static function list(Section $fanfare, Mistakes $mistakes): array
+    public static function list(array $sections, Mistakes $mistakes): array
     {
         $apps = [];
+        $ids = [];
         $keys = [];
 
-        foreach ($fanfare->sections('apps') as $section) {
+        foreach ($sections as $section) {
             $app = new self(
                 $section->text('id', '', 'the id of an app', 'set FANFARE_APP_ID'),
                 $section->text('key', '', 'the public key of an app', 'set FANFARE_APP_KEY'),
                 $section->text('secret', '', 'the secret of an app', 'set FANFARE_APP_SECRET to a long random string'),
             );
 
-            if ($app->id !== '' && isset($apps[$app->id])) {
+            if ($app->id !== '' && isset($ids[$app->id])) {
                 $section->mistaken('id', 'an id that no other app has', $app->id);
             }
 
@@ -42,7 +44,8 @@ final readonly class AppCredentials
                 $section->mistaken('key', 'a key that no other app has', $app->key);
             }
 
-            $apps[$app->id] = $app;
+            $apps[] = $app;
+            $ids[$app->id] = true;
             $keys[$app->key] = true;
         }
 

@@ -126,7 +126,7 @@ final readonly class PublisherConfig
 
     private static function app(Section $root, Section $own, mixed $id, Mistakes $mistakes): AppCredentials
     {
-        $apps = AppCredentials::list($root, $mistakes);
+        $apps = array_column(AppCredentials::list($root->sections('apps'), $mistakes), null, 'id');
         $id ??= array_key_first($apps);
         $app = is_string($id) || is_int($id) ? $apps[$id] ?? null : null;
 

@@ -118,6 +118,105 @@ final readonly class Section
     }
 
     /**
+     * True or false, or null when it is absent or empty.
+     */
+    public function optionalBoolean(string $key): ?bool
+    {
+        $value = $this->value($key, null);
+
+        return match (true) {
+            $value === null => null,
+            in_array($value, [true, 1, '1', 'true'], true) => true,
+            in_array($value, [false, 0, '0', 'false'], true) => false,
+            default => $this->mistaken($key, 'true or false', $value),
+        };
+    }
+
+    /**
+     * Texts, given as an array or between commas. None when it is absent or empty.
+     *
+     * @param  string  $expected  what each of them is
+     * @param  callable(string): bool  $accepted
+     * @return list<string>
+     */
+    public function texts(string $key, string $expected, callable $accepted, string $remedy = ''): array
+    {
+        $value = $this->value($key, []);
+
+        if (is_string($value)) {
+            $value = array_map(trim(...), explode(',', $value));
+        }
+
+        if (! is_array($value)) {
+            $this->mistaken($key, 'a list', $value, $remedy);
+
+            return [];
+        }
+
+        $section = new self($value, $this->at($key), $this->mistakes);
+        $texts = [];
+
+        foreach ($value as $position => $entry) {
+            if (is_string($entry) && $entry !== '' && $accepted($entry)) {
+                $texts[] = $entry;
+            } else {
+                $section->mistaken((string) $position, $expected, $entry, $remedy);
+            }
+        }
+
+        return $texts;
+    }
+
+    /**
+     * Whether something is there that holds nothing.
+     */
+    public function isEmpty(string $key): bool
+    {
+        return in_array($this->values[$key] ?? null, ['', []], true);
+    }
+
+    /**
+     * Texts by name. What is found instead of a text is not shown.
+     *
+     * @return array<string, string>
+     */
+    public function secretsByName(string $key, string $expected): array
+    {
+        $value = $this->value($key, []);
+
+        if (! is_array($value)) {
+            $this->mistaken($key, $expected, $value, secret: true);
+
+            return [];
+        }
+
+        $section = new self($value, $this->at($key), $this->mistakes);
+        $texts = [];
+
+        foreach ($value as $name => $entry) {
+            if (is_string($name) && is_string($entry)) {
+                $texts[$name] = $entry;
+            } else {
+                $section->mistaken((string) $name, $expected, $entry, secret: true);
+            }
+        }
+
+        return $texts;
+    }
+
+    /**
+     * Notes every key that nobody reads: a misspelt one that is silently ignored is worse than an error.
+     *
+     * @param  non-empty-list<string>  $known
+     */
+    public function only(array $known): void
+    {
+        foreach (array_diff(array_map(strval(...), array_keys($this->values)), $known) as $key) {
+            $this->mistakes->note($this->at($key), 'one of '.implode(', ', $known), 'an unknown key', 'correct its name or leave it out');
+        }
+    }
+
+    /**
      * A whole number between the bounds.
      */
     public function integer(string $key, int $default, int $min, int $max): int
@@ -165,6 +264,16 @@ final readonly class Section
         }
 
         return $numbers;
+    }
+
+    /**
+     * One of the choices, or null when it is absent or empty.
+     *
+     * @param  non-empty-list<string>  $choices
+     */
+    public function optionalOneOf(string $key, array $choices): ?string
+    {
+        return $this->value($key, null) === null ? null : $this->oneOf($key, $choices[0], $choices);
     }
 
     /**
@@ -260,12 +369,17 @@ final readonly class Section
 
     /**
      * Notes that `$key` holds something else than expected. Secrets are noted by kind, never by value.
+     *
+     * @param  ?bool  $secret  null: as its name says
      */
-    public function mistaken(string $key, string $expected, mixed $found, string $remedy = ''): void
+    public function mistaken(string $key, string $expected, mixed $found, string $remedy = '', ?bool $secret = null): null
     {
-        $secret = in_array($key, self::HIDDEN, true) && $found !== '' && is_scalar($found);
+        $secret ??= in_array($key, self::HIDDEN, true);
+        $hidden = $secret && is_scalar($found) && $found !== '';
 
-        $this->mistakes->note($this->at($key), $expected, $secret ? get_debug_type($found) : self::describe($found), $remedy);
+        $this->mistakes->note($this->at($key), $expected, $hidden ? get_debug_type($found) : self::describe($found), $remedy);
+
+        return null;
     }
 
     private function value(string $key, mixed $default): mixed

@@ -12,16 +12,25 @@ use Fanfare\Laravel\Exceptions\InvalidConfiguration;
  */
 final readonly class ServerConfig
 {
+    private const array KEYS = [
+        'host', 'port', 'path', 'tls', 'trusted_proxies', 'shards', 'socket_mode', 'socket_uids', 'log', 'limits', 'binary',
+    ];
+
     private const string MODE = 'an octal mode as a string, such as "0660"';
 
     /**
+     * @param  string  $path  empty, or begins with a slash
+     * @param  list<string>  $trustedProxies
      * @param  list<int>  $socketUids
      * @param  array<string, int>  $limits
-     * @param  non-empty-array<string, AppCredentials>  $apps  by id
+     * @param  non-empty-list<AppConfig>  $apps
      */
     private function __construct(
         public string $host,
         public int $port,
+        public string $path,
+        public ?TlsConfig $tls,
+        public array $trustedProxies,
         public string $socket,
         public string $socketMode,
         public array $socketUids,
@@ -45,6 +54,8 @@ final readonly class ServerConfig
         $root = new Section(self::overridden($fanfare, $overrides), 'fanfare', $mistakes);
         $server = $root->section('server');
         $log = $server->section('log');
+        $server->only(self::KEYS);
+        $log->only(['level', 'format']);
 
         $host = $server->text('host', '0.0.0.0', 'an IP address', 'set FANFARE_HOST');
         // A bracketed IPv6 address is how the address is written in URLs, so it is understood here too.
@@ -61,9 +72,18 @@ final readonly class ServerConfig
             $server->mistaken('socket_mode', self::MODE, $mode);
         }
 
+        $path = $server->optionalText('path', 'a path such as "/ws"') ?? '';
+
+        if ($path !== '' && ! str_starts_with($path, '/')) {
+            $server->mistaken('path', 'a path that begins with a slash', $path, 'put a slash before it');
+        }
+
         $config = new self(
             $bare === 'localhost' ? '127.0.0.1' : $bare,
             $server->integer('port', 8080, 0, 65_535),
+            $path,
+            TlsConfig::read($server->section('tls')),
+            $server->texts('trusted_proxies', 'an address, a network such as 10.0.0.0/8, or *', self::isProxy(...)),
             SocketPath::read($root),
             $mode,
             $server->integers('socket_uids', 0, 4_294_967_294),
@@ -71,7 +91,7 @@ final readonly class ServerConfig
             $log->oneOf('level', 'info', ['error', 'warn', 'info', 'debug', 'trace']),
             $log->oneOf('format', 'text', ['text', 'json']),
             $server->integersByName('limits'),
-            AppCredentials::list($root, $mistakes),
+            AppConfig::list($root->sections('apps'), $mistakes),
             $server->optionalText('binary', 'the path of an executable'),
         );
 
@@ -100,21 +120,31 @@ final readonly class ServerConfig
             'socket_mode' => $this->socketMode,
             'socket_uids' => $this->socketUids,
             'log' => ['level' => $this->logLevel, 'format' => $this->logFormat],
-            'apps' => array_map(
-                static fn (AppCredentials $app): array => ['id' => $app->id, 'key' => $app->key, 'secret' => $app->secret],
-                array_values($this->apps),
-            ),
+            'apps' => array_map(static fn (AppConfig $app): array => $app->document(), $this->apps),
         ];
 
-        if ($this->shards !== null) {
-            $document['shards'] = $this->shards;
-        }
-
-        if ($this->limits !== []) {
-            $document['limits'] = $this->limits;
-        }
+        $document += array_filter([
+            'path' => $this->path,
+            'tls' => $this->tls?->document(),
+            'trusted_proxies' => $this->trustedProxies,
+            'shards' => $this->shards,
+            'limits' => $this->limits,
+        ]);
 
         return json_encode($document, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE);
+    }
+
+    private static function isProxy(string $text): bool
+    {
+        if ($text === '*') {
+            return true;
+        }
+
+        [$address, $bits] = explode('/', $text, 2) + [1 => null];
+        $bitsMax = filter_var($address, FILTER_VALIDATE_IP, FILTER_FLAG_IPV4) === false ? 128 : 32;
+
+        return filter_var($address, FILTER_VALIDATE_IP) !== false
+            && ($bits === null || (preg_match('/\A\d{1,3}\z/', $bits) === 1 && (int) $bits <= $bitsMax));
     }
 
     /**

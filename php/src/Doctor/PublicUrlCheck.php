@@ -22,12 +22,12 @@ final readonly class PublicUrlCheck implements Check
 
     public function findings(Subject $subject): iterable
     {
-        $key = array_values($subject->server()->apps ?? [])[0]->key ?? null;
+        $key = array_values($subject->server()->apps ?? [])[0]->credentials->key ?? null;
         $running = $subject->running();
         $url = $subject->url ?? ($running === null ? null : self::direct($running));
 
         if ($key === null || $url === null) {
-            yield Finding::note('Not looked at: '.($key === null ? 'the configuration has mistakes.' : 'no server runs, and no URL is known.'), 'Set FANFARE_URL to where browsers connect, or give --url=https://….');
+            yield Finding::note('Not looked at: '.($key === null ? 'the configuration has mistakes.' : ($running === null ? 'no server runs, and no URL is known.' : 'the server speaks TLS for a name, and no URL is known.')), 'Set FANFARE_URL to where browsers connect, or give --url=https://….');
 
             return;
         }
@@ -71,7 +71,7 @@ final readonly class PublicUrlCheck implements Check
     {
         $address = $running->listen[0] ?? null;
 
-        // Listening on all addresses, it is reached at this one.
-        return $address === null ? null : 'http://'.strtr($address, ['0.0.0.0:' => '127.0.0.1:', '[::]:' => '[::1]:']);
+        // Listening on all addresses, it is reached at this one. A certificate is for a name, which is not known.
+        return $address === null || $running->tls ? null : 'http://'.strtr($address, ['0.0.0.0:' => '127.0.0.1:', '[::]:' => '[::1]:']).$running->path;
     }
 }

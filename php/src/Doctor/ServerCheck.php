@@ -7,6 +7,7 @@ namespace Fanfare\Laravel\Doctor;
 use Fanfare\Laravel\Api\Connections;
 use Fanfare\Laravel\Api\HttpTransport;
 use Fanfare\Laravel\Config\ApiWay;
+use Fanfare\Laravel\Config\AppConfig;
 use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
@@ -54,7 +55,8 @@ final readonly class ServerCheck implements Check
             ? Finding::good("Process {$status->pid} serves on ".implode(', ', $status->listen).'.')
             : Finding::error("Process {$status->pid} is {$status->phase}.", 'Wait until it has left, and start another one.');
 
-        $unknown = array_diff(array_map('strval', array_keys($subject->server()->apps ?? [])), array_map('strval', array_keys($status->apps)));
+        $configured = array_map(static fn (AppConfig $app): string => $app->credentials->id, $subject->server()->apps ?? []);
+        $unknown = array_diff($configured, array_map(strval(...), array_keys($status->apps)));
 
         if ($unknown !== []) {
             yield Finding::error(

@@ -35,11 +35,12 @@ final readonly class Health
         }
 
         foreach ($config->apps as $app) {
-            $served = $status->apps[$app->id] ?? null;
+            $served = $status->apps[$app->credentials->id] ?? null;
 
-            if ($served === null || ! $served['enabled']) {
+            // One that is switched off here is meant to be off.
+            if ($app->enabled !== false && ($served === null || ! $served['enabled'])) {
                 $what = $served === null ? 'does not know' : 'has switched off';
-                $problems[] = "The server {$what} the app {$app->id} of this configuration: restart it after a change, or correct FANFARE_APP_ID.";
+                $problems[] = "The server {$what} the app {$app->credentials->id} of this configuration: restart it after a change, or correct FANFARE_APP_ID.";
             }
         }
 

@@ -110,7 +110,8 @@ final class LocalRequest
         while (true) {
             $lines = explode("\n", $this->buffer);
             $this->buffer = array_pop($lines);
-            yield from $lines;
+            // The empty ones only show that somebody reads.
+            yield from array_filter($lines, static fn (string $line): bool => $line !== '');
 
             $read = [$this->stream];
             $none = null;

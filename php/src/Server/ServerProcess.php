@@ -26,6 +26,8 @@ final class ServerProcess
     /** Passed on to the server: the ones by which terminals and supervisors end or reload a program. */
     private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'];
 
+    private const string TERMINAL = '/dev/tty';
+
     /** `si_code` of a signal that the kernel itself sent, as a terminal does to its whole foreground group. */
     private const int SENT_BY_KERNEL = 0x80;
 
@@ -39,6 +41,9 @@ final class ServerProcess
     private array $early = [];
 
     private bool $isRestarting = false;
+
+    /** Whether the end of the terminal is the end of this process: not with `nohup`, which takes it from our input. */
+    private bool $followsTerminal = false;
 
     /**
      * @param  list<string>  $arguments  after the binary's own name
@@ -60,6 +65,7 @@ final class ServerProcess
         $supervised = function_exists('pcntl_sigwaitinfo');
 
         if ($supervised) {
+            $this->followsTerminal = stream_isatty(STDIN) && self::hasTerminal();
             $this->collectEarlySignals();
         }
 
@@ -150,14 +156,32 @@ final class ServerProcess
      */
     private function passOn($process, array $signal): void
     {
-        // Ctrl-C reaches the server without us; a second one would ask it to leave at once.
-        if (($signal['code'] ?? 0) === self::SENT_BY_KERNEL) {
+        $fromTerminal = ($signal['code'] ?? 0) === self::SENT_BY_KERNEL;
+
+        // SIGHUP is two things: a wish to reload, and that the terminal is closed, which shells pass on. After
+        // the latter nobody is left who could end what was started there, and the server leaves it to us.
+        if ($signal['signo'] === SIGHUP && $this->followsTerminal && ($fromTerminal || ! self::hasTerminal())) {
+            proc_terminate($process, SIGTERM);
+
             return;
         }
 
         $this->isRestarting = $this->isRestarting || $signal['signo'] === SIGUSR1;
 
-        proc_terminate($process, $signal['signo'] === SIGUSR1 ? SIGTERM : $signal['signo']);
+        // Ctrl-C reaches the server without us; a second one would ask it to leave at once.
+        if (! $fromTerminal) {
+            proc_terminate($process, $signal['signo'] === SIGUSR1 ? SIGTERM : $signal['signo']);
+        }
+    }
+
+    /**
+     * The kernel lets nobody open it who has none.
+     */
+    private static function hasTerminal(): bool
+    {
+        $terminal = @fopen(self::TERMINAL, 'r');
+
+        return $terminal !== false && fclose($terminal);
     }
 
     private function exitCode(int $code): int

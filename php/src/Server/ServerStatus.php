@@ -13,6 +13,8 @@ final readonly class ServerStatus
 {
     /**
      * @param  list<string>  $listen  addresses with ports
+     * @param  bool  $tls  whether that port speaks TLS
+     * @param  string  $path  what comes before /app/{key}
      * @param  array<string, array{connections: int, channels: int, enabled: bool}>  $apps  by id
      * @param  array<string, int>  $metrics  by name, as in docs/operations.md
      * @param  array<string, int>  $limits
@@ -27,6 +29,8 @@ final readonly class ServerStatus
         public string $phase,
         public int $shards,
         public array $listen,
+        public bool $tls,
+        public string $path,
         public array $apps,
         public int $attachedByRing,
         public int $attachedBySocket,
@@ -68,6 +72,8 @@ final readonly class ServerStatus
             self::text($document, 'phase'),
             self::number($document, 'shards'),
             array_values(array_filter(self::list($document, 'listen'), is_string(...))),
+            ($document['tls'] ?? false) === true,
+            is_string($document['path'] ?? null) ? $document['path'] : '',
             $apps,
             self::number($attachments, 'ring'),
             self::number($attachments, 'socket'),

@@ -7,7 +7,10 @@
 
 mod apps;
 mod limits;
+mod proxies;
 mod reading;
+mod source;
+mod tls;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -19,7 +22,10 @@ use tracing::Level;
 pub use apps::{App, Secret};
 pub use reading::Mistake;
 use reading::{Field, Mistakes, Object};
+pub use source::{LoadError, Loaded, Source};
+pub use tls::Tls;
 
+use crate::http::Proxies;
 use crate::limits::Limits;
 
 /// Bytes of a Unix socket's path that the kernel takes (`sun_path` less its end).
@@ -34,6 +40,10 @@ pub struct Configuration {
     pub listen: Vec<SocketAddr>,
     /// What comes before `/app/{key}`; empty, or begins with a slash and does not end with one.
     pub path: String,
+    /// Where certificate and key are; without it, nothing is encrypted.
+    pub tls: Option<Tls>,
+    /// Whose word about a client's address counts.
+    pub trusted_proxies: Proxies,
     /// The Unix socket for PHP.
     pub socket: PathBuf,
     /// Its permission bits.
@@ -76,19 +86,22 @@ impl Configuration {
     /// # Errors
     /// Every mistake that was found, in the order of the fields below; a text that is not JSON is one mistake.
     pub fn parse(text: &str, cores: usize) -> Result<Self, Vec<Mistake>> {
-        let value: Value = serde_json::from_str(text).map_err(|error| {
-            vec![Mistake::new(
-                "$",
-                "a JSON object",
-                format!("text that is not JSON ({error})"),
-                "correct it there",
-            )]
-        })?;
         let mut mistakes = Mistakes::default();
-        let configuration = read(&value, cores, &mut mistakes);
-        match configuration {
+        match parse(text, cores, &mut mistakes) {
             Some(configuration) if mistakes.is_empty() => Ok(configuration),
             _ => Err(mistakes.into_vec()),
+        }
+    }
+}
+
+/// What could be read, in spite of the mistakes.
+fn parse(text: &str, cores: usize, mistakes: &mut Mistakes) -> Option<Configuration> {
+    match serde_json::from_str(text) {
+        Ok(value) => read(&value, cores, mistakes),
+        Err(error) => {
+            let found = format!("text that is not JSON ({error})");
+            mistakes.add("$", "a JSON object", found, "correct it there");
+            None
         }
     }
 }
@@ -98,6 +111,8 @@ fn read(value: &Value, cores: usize, mistakes: &mut Mistakes) -> Option<Configur
     let mut configuration = Configuration {
         listen: read_listen(root.required("listen", mistakes), mistakes),
         path: read_path(root.optional("path"), mistakes),
+        tls: tls::read(root.optional("tls"), mistakes),
+        trusted_proxies: proxies::read(root.optional("trusted_proxies"), mistakes),
         socket: read_socket(root.required("socket", mistakes), mistakes),
         socket_mode: read_mode(root.optional("socket_mode"), mistakes),
         socket_uids: read_uids(root.optional("socket_uids"), mistakes),
@@ -112,7 +127,7 @@ fn read(value: &Value, cores: usize, mistakes: &mut Mistakes) -> Option<Configur
     };
     configuration.apps = apps::read(root.required("apps", mistakes), &configuration.limits, mistakes);
     root.close(
-        "listen, path, socket, socket_mode, socket_uids, shards, log, limits, webhook_ca_file or apps",
+        "listen, path, tls, trusted_proxies, socket, socket_mode, socket_uids, shards, log, limits, webhook_ca_file or apps",
         mistakes,
     );
     Some(configuration)

@@ -43,6 +43,57 @@ fn a_full_configuration_is_read() {
 }
 
 #[test]
+fn tls_and_trusted_proxies_are_read() {
+    let text = SMALLEST.replace(
+        r#""socket":"#,
+        r#""tls":{"certificate":"/c.pem","key":"/k.pem"},
+           "trusted_proxies":["127.0.0.1","10.0.0.0/8","::1","2001:db8::/32","*"],"socket":"#,
+    );
+    let configuration = Configuration::parse(&text, 1).unwrap();
+    let tls = configuration.tls.unwrap();
+    assert_eq!((tls.certificate, tls.key), (PathBuf::from("/c.pem"), PathBuf::from("/k.pem")));
+    let forwarded_for = || [b"203.0.113.9".as_slice()].into_iter();
+    let client = configuration.trusted_proxies.client("192.0.2.1".parse().unwrap(), forwarded_for());
+    assert_eq!(client.to_string(), "203.0.113.9");
+
+    let smallest = Configuration::parse(SMALLEST, 1).unwrap();
+    assert_eq!(smallest.tls, None);
+    let peer = "127.0.0.1".parse().unwrap();
+    assert_eq!(smallest.trusted_proxies.client(peer, forwarded_for()), peer);
+}
+
+#[test]
+fn mistakes_in_tls_and_trusted_proxies_are_told() {
+    let text = SMALLEST.replace(
+        r#""socket":"#,
+        r#""tls":{"certificate":"c.pem","private_key":"/k.pem"},
+           "trusted_proxies":["localhost","10.0.0.1/8",7,"10.0.0.0/33","203.0.113.9/32"],"socket":"#,
+    );
+    let unknown = "expected an address or a network, such as \"127.0.0.1\" or \"10.0.0.0/8\", or \"*\"";
+    let advice = "write addresses as numbers";
+    assert_eq!(
+        mistakes(&text),
+        [
+            "tls.certificate: expected an absolute path, but found \"c.pem\"; the server may be started in any \
+             directory: write it from the root"
+                .to_owned(),
+            "tls.key: expected this field, but found nothing; add it".to_owned(),
+            "tls.private_key: expected certificate or key, but found an unknown field; correct its name or leave \
+             it out"
+                .to_owned(),
+            format!("trusted_proxies[0]: {unknown}, but found \"localhost\"; {advice}"),
+            "trusted_proxies[1]: expected a network without bits beyond its length, but found \"10.0.0.1/8\"; \
+             write 10.0.0.0/8, or the address alone"
+                .to_owned(),
+            format!("trusted_proxies[2]: {unknown}, but found 7; {advice}"),
+            format!("trusted_proxies[3]: {unknown}, but found \"10.0.0.0/33\"; {advice}"),
+        ]
+    );
+    let text = SMALLEST.replace(r#""socket":"#, r#""tls":"/c.pem","trusted_proxies":"*","socket":"#);
+    assert_eq!(paths(&text), ["tls", "trusted_proxies"]);
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let text = r#"{"listen":["here",7],"path":"ws","socket":"run/f","socket_mode":"0999","socket_uids":[-1],
         "shards":0,"log":{"level":"loud","shape":1},"limits":{"outbox_bytes_max":1,"unheard_max":2},

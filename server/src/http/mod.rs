@@ -1,11 +1,13 @@
 //! HTTP/1.1 on the clients' port and on the Unix socket.
 //!
-//! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2), Pusher's HTTP API ([`api`]) and the form of
-//! errors: `{"error":{"code":…,"message":…}}`. Leaves the upgraded socket to [`crate::shard`]. Metrics, the server's
-//! status and the tail are served on the Unix socket only, where the peer's user is checked: they are nobody else's
-//! business.
+//! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2), Pusher's HTTP API ([`api`]), TLS where it is
+//! configured, whose address a client has, and the form of errors: `{"error":{"code":…,"message":…}}`. Leaves the
+//! upgraded socket to [`crate::shard`]. Metrics, the server's status and the tail are served on the Unix socket only,
+//! where the peer's user is checked: they are nobody else's business.
 
 pub mod api;
+mod encryption;
+mod proxies;
 mod status;
 mod tail;
 mod upgrade;
@@ -29,59 +31,85 @@ use tracing::debug;
 
 use crate::lifecycle::Phase;
 use crate::shard::{Shard, Visitor};
+use encryption::Opened;
+pub use proxies::{Proxies, Proxy};
 
 type Answer = Response<Full<Bytes>>;
 
 /// Where a request came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Origin {
     /// The clients' port.
-    Port,
+    Port(Rc<Visitor>),
+    /// The clients' port, without the TLS that is spoken there.
+    Unencrypted(Rc<Visitor>),
     /// The Unix socket.
     Socket,
+}
+
+impl Origin {
+    /// Who comes, on the port.
+    fn visitor(&self) -> Option<&Visitor> {
+        match self {
+            Self::Port(visitor) | Self::Unencrypted(visitor) => Some(visitor),
+            Self::Socket => None,
+        }
+    }
 }
 
 /// Serves a client's connection until it is closed or upgraded.
 pub(crate) async fn serve_client(shard: Rc<Shard>, stream: TcpStream, visitor: Visitor) {
     let visitor = Rc::new(visitor);
     tokio::select! {
-        () = serve(shard, TokioIo::new(stream), Some(&visitor)) => {}
+        () = serve_visitor(shard, stream, &visitor) => {}
         () = visitor.turned_out() => debug!("an HTTP connection is closed to make room"),
     }
 }
 
+async fn serve_visitor(shard: Rc<Shard>, stream: TcpStream, visitor: &Rc<Visitor>) {
+    let port = Origin::Port(Rc::clone(visitor));
+    let Some(config) = shard.node.tls.load_full() else {
+        return serve(shard, TokioIo::new(stream), port).await;
+    };
+    match encryption::open(&shard, stream, visitor.peer(), config).await {
+        Some(Opened::Encrypted(stream)) => serve(shard, TokioIo::new(stream), port).await,
+        Some(Opened::Plain(stream)) => {
+            serve(shard, TokioIo::new(stream), Origin::Unencrypted(Rc::clone(visitor))).await;
+        }
+        None => {}
+    }
+}
+
 /// Tells a client that it cannot be taken in, as far as its socket takes that at once. No request of it was read,
-/// and none will be.
-pub(crate) fn turn_away(stream: &TcpStream) {
+/// and none will be. Where TLS is spoken the end of the connection says it.
+pub(crate) fn turn_away(shard: &Shard, stream: &TcpStream) {
     const BODY: &str = r#"{"error":{"code":"too_many_connections","message":"this server has as many connections as it may have; try again later"}}"#;
+    if shard.node.tls.load().is_some() {
+        return;
+    }
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1";
     let _ = stream.try_write(format!("{head}\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len()).as_bytes());
 }
 
 /// Serves a connection of the Unix socket, whose peer may use it.
 pub async fn serve_local(shard: Rc<Shard>, stream: UnixStream) {
-    serve(shard, TokioIo::new(stream), None).await;
+    serve(shard, TokioIo::new(stream), Origin::Socket).await;
 }
 
-/// Serves a connection: a visitor's on the port, or one of the Unix socket.
-async fn serve<Io: Read + Write + Unpin + Send + 'static>(
-    shard: Rc<Shard>,
-    io: Io,
-    visitor: Option<&Rc<Visitor>>,
-) {
+async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: Io, origin: Origin) {
     let _counted = shard.clients.count();
     let limits = &shard.node.limits;
     let service = service_fn(|request| {
-        let (shard, visitor) = (Rc::clone(&shard), visitor.cloned());
+        let (shard, origin) = (Rc::clone(&shard), origin.clone());
         async move {
-            visitor.as_ref().inspect(|visitor| visitor.is_answered());
-            let answer = if visitor.is_none() && tail::is_requested(&request) {
+            origin.visitor().inspect(|visitor| visitor.is_answered());
+            let answer = if origin.visitor().is_none() && tail::is_requested(&request) {
                 tail::answer(&shard, &request)
                     .map_or_else(|error| error.map(Either::Left), |lines| lines.map(Either::Right))
             } else {
-                answer(shard, request, visitor.as_ref()).await.map(Either::Left)
+                answer(shard, request, &origin).await.map(Either::Left)
             };
-            visitor.as_ref().inspect(|visitor| visitor.waits());
+            origin.visitor().inspect(|visitor| visitor.waits());
             Ok::<_, Infallible>(answer)
         }
     });
@@ -109,12 +137,14 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(
     }
 }
 
-async fn answer(shard: Rc<Shard>, request: Request<Incoming>, visitor: Option<&Rc<Visitor>>) -> Answer {
-    let origin = if visitor.is_some() { Origin::Port } else { Origin::Socket };
+async fn answer(shard: Rc<Shard>, request: Request<Incoming>, origin: &Origin) -> Answer {
+    if let Origin::Unencrypted(visitor) = origin {
+        return encryption::refuse(&shard, visitor, request);
+    }
     if upgrade::is_requested(&request) {
-        return match visitor {
-            Some(visitor) => upgrade::answer(&shard, visitor, request),
-            None => error(
+        return match origin {
+            Origin::Port(visitor) | Origin::Unencrypted(visitor) => upgrade::answer(&shard, visitor, request),
+            Origin::Socket => error(
                 StatusCode::BAD_REQUEST,
                 "websocket_on_unix_socket",
                 "WebSocket clients are served on the port; connect there",
@@ -132,7 +162,7 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, visitor: Option<&R
             when_read(&request, || json(StatusCode::OK, status::render(&shard.node)))
         }
         (path, _) if api::is_api(path, &shard.node.path) => api::answer(shard, request).await,
-        (path, Origin::Port) if upgrade::is_clients_path(&shard, path) => {
+        (path, Origin::Port(_)) if upgrade::is_clients_path(&shard, path) => {
             let mut answer = error(
                 StatusCode::UPGRADE_REQUIRED,
                 "upgrade_required",

@@ -44,6 +44,7 @@ pub(super) fn render(node: &Node) -> String {
         "shards": node.shards(),
         "listen": node.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "path": node.path,
+        "tls": node.tls.load().is_some(),
         "apps": apps,
         // Read one after the other, so that the difference may be off by one, but never below nothing.
         "attachments": {"ring": ring, "socket": attachments.saturating_sub(ring)},

@@ -1,27 +1,34 @@
 //! `GET /tail?app=…&channel=…` on the Unix socket: publications as they pass, one JSON object a line.
 //!
 //! Owns the request's words and the body that never ends by itself: it does when the reader goes, or when the
-//! server leaves. What a line says and what a slow reader loses is [`crate::tail`]'s.
+//! server leaves. A reader may end its own side and read on, so that only a write tells that it has gone: an empty
+//! line is sent every now and then. What a line says and what a slow reader loses is [`crate::tail`]'s.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{Answer, error};
 use crate::lifecycle::Phase;
 use crate::shard::Shard;
 use crate::tail::{Filter, TooMany, Watched};
 
+/// How long a reader that has gone may go unnoticed while nothing is published.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
 /// The lines for one reader.
 pub(super) struct Lines {
     watched: Option<Watched>,
     leaving: Pin<Box<dyn Future<Output = ()>>>,
+    signs_of_life: Interval,
     shard: Rc<Shard>,
 }
 
@@ -55,7 +62,10 @@ pub(super) fn answer(shard: &Rc<Shard>, request: &Request<Incoming>) -> Result<R
         // The sender outlives all shards; if it is gone, so is the server.
         let _ = phase.wait_for(|now| *now >= Phase::Draining).await;
     });
-    let mut answer = Response::new(Lines { watched: Some(watched), leaving, shard: Rc::clone(shard) });
+    let mut signs_of_life = interval_at(Instant::now() + SIGN_OF_LIFE, SIGN_OF_LIFE);
+    signs_of_life.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let lines = Lines { watched: Some(watched), leaving, signs_of_life, shard: Rc::clone(shard) };
+    let mut answer = Response::new(lines);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(answer)
 }
@@ -73,7 +83,10 @@ impl Body for Lines {
         {
             return Poll::Ready(line.map(|line| Ok(Frame::data(line))));
         }
-        self.leaving.as_mut().poll(context).map(|()| None)
+        if self.leaving.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        self.signs_of_life.poll_tick(context).map(|_| Some(Ok(Frame::data(Bytes::from_static(b"\n")))))
     }
 }
 

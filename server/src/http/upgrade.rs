@@ -5,6 +5,7 @@
 //! refused upgrade. Only a handshake that is itself malformed gets an HTTP error.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,7 +23,11 @@ use tracing::debug;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Answer, error};
+use crate::apps::App;
+use crate::pusher::admission::Refusal;
 use crate::shard::{self, Shard, Socket, Visitor};
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_requested(request: &Request<Incoming>) -> bool {
@@ -35,14 +40,36 @@ pub(super) fn is_clients_path(shard: &Shard, path: &str) -> bool {
 }
 
 /// Accepts a handshake and leaves the socket to the shard, or says what is wrong with it.
-pub(super) fn answer(shard: &Rc<Shard>, visitor: &Rc<Visitor>, mut request: Request<Incoming>) -> Answer {
+pub(super) fn answer(shard: &Rc<Shard>, visitor: &Rc<Visitor>, request: Request<Incoming>) -> Answer {
+    let uri = request.uri();
+    let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
+    let admitted = shard.node.admit(uri.path(), uri.query(), origin);
+    accept(shard, visitor, request, admitted)
+}
+
+/// Accepts a handshake so that the client is told why it is not let in.
+pub(super) fn refuse(
+    shard: &Rc<Shard>,
+    visitor: &Rc<Visitor>,
+    request: Request<Incoming>,
+    refusal: Refusal,
+) -> Answer {
+    accept(shard, visitor, request, Err(refusal))
+}
+
+fn accept(
+    shard: &Rc<Shard>,
+    visitor: &Rc<Visitor>,
+    mut request: Request<Incoming>,
+    admitted: Result<Arc<App>, Refusal>,
+) -> Answer {
     let accept = match accept_key(&request) {
         Ok(accept) => accept,
         Err(answer) => return *answer,
     };
-    let uri = request.uri();
-    let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
-    let admitted = shard.node.admit(uri.path(), uri.query(), origin);
+    let forwarded_for = request.headers().get_all(X_FORWARDED_FOR);
+    let proxies = shard.node.proxies.load();
+    let client = proxies.client(visitor.peer(), forwarded_for.iter().map(HeaderValue::as_bytes));
     let upgraded = hyper::upgrade::on(&mut request);
     let (shard, visitor) = (Rc::clone(shard), Rc::clone(visitor));
     let counted = shard.clients.count();
@@ -54,7 +81,7 @@ pub(super) fn answer(shard: &Rc<Shard>, visitor: &Rc<Visitor>, mut request: Requ
         };
         match regain(upgraded) {
             Some((socket, leftover)) => {
-                shard::serve_websocket(shard, visitor, socket, leftover, admitted).await;
+                shard::serve_websocket(shard, visitor, socket, leftover, client, admitted).await;
             }
             None => debug!("an upgraded connection is neither TCP nor TLS; it is dropped"),
         }

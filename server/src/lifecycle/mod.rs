@@ -2,9 +2,12 @@
 //!
 //! Configuration (plain data) → [`bind`] (everything that can fail for want of the system) → serve → drain, with a
 //! deadline. Owns signals, threads and the phases; what each phase means for connections and rings is theirs,
-//! they watch [`Phase`].
+//! they watch [`Phase`]. While it serves, SIGHUP has the configuration read again.
 
 pub mod bind;
+mod reload;
+mod signals;
+mod terminal;
 
 use std::future::Future;
 use std::io;
@@ -13,16 +16,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::config::Configuration;
+use crate::config::{Loaded, Source};
 use crate::entropy;
 use crate::node::Node;
 use crate::shard::{self, Equipment};
 use crate::webhooks::{self, Webhooks};
 use bind::{BindError, Bound};
+use reload::Reload;
+use signals::{Signals, Wish};
+use terminal::Terminal;
 
 /// Where the server is in its life. It only ever goes forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,12 +83,14 @@ struct Running {
     detached: oneshot::Receiver<()>,
 }
 
-/// Serves until SIGTERM, SIGINT, SIGHUP or SIGQUIT, then leaves in good order; a further signal, a second later or more, ends it at once.
+/// Serves until SIGTERM, SIGINT or SIGQUIT, then leaves in good order; a further signal, a second later or more,
+/// ends it at once. On SIGHUP the configuration is read again from `source`, unless the terminal is closed, which
+/// is a reason to leave; a server that follows its parent waits for the parent to leave.
 ///
 /// # Errors
 /// [`ServeError`] says what to do.
-pub fn serve(configuration: Configuration) -> Result<(), ServeError> {
-    let bound = bind::bind(&configuration)?;
+pub fn serve(loaded: Loaded, source: Source, follows_parent: bool) -> Result<(), ServeError> {
+    let bound = bind::bind(&loaded.configuration)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -91,27 +98,18 @@ pub fn serve(configuration: Configuration) -> Result<(), ServeError> {
         .map_err(system("set up the main thread"))?;
     // Before anything is served, so that an early signal is not the default's, which kills.
     let _guard = runtime.enter();
-    let listen = |kind| signal(kind).map_err(system("listen for signals"));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    // A terminal that is closed, and Ctrl-\: they too should lose nothing.
-    let mut hangup = listen(SignalKind::hangup())?;
-    let mut quit = listen(SignalKind::quit())?;
-    runtime.block_on(conduct(configuration, bound, async || {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            _ = hangup.recv() => "SIGHUP",
-            _ = quit.recv() => "SIGQUIT",
-        }
-    }))
+    let terminal = if follows_parent { Terminal::left_to_parent() } else { Terminal::of_this_process() };
+    let signals = Signals::listen(terminal).map_err(system("listen for signals"))?;
+    runtime.block_on(conduct(loaded, source, bound, signals))
 }
 
 async fn conduct(
-    mut configuration: Configuration,
+    mut loaded: Loaded,
+    source: Source,
     bound: Bound,
-    mut next_signal: impl AsyncFnMut() -> &'static str,
+    mut signals: Signals,
 ) -> Result<(), ServeError> {
+    let configuration = loaded.configuration.clone();
     let shards = configuration.shards;
     let apps = configuration.apps.len();
     let deadline = Duration::from_millis(configuration.limits.drain_timeout_ms as u64);
@@ -119,9 +117,12 @@ async fn conduct(
     let (ended, mut endings) = mpsc::unbounded_channel();
     let Bound { listeners, addresses, socket } = bound;
     let (socket_listener, socket_file) = socket.split();
-    // With the ports that the system chose.
-    configuration.listen.clone_from(&addresses);
-    let (mut running, telling) = start_shards(configuration, listeners, socket_listener, watching, &ended)?;
+    // With the ports that the system chose; what is configured stays what a reload is compared with.
+    loaded.configuration.listen.clone_from(&addresses);
+    let tls = loaded.tls.is_some();
+    let Started { node, mut running, telling } =
+        start_shards(loaded, listeners, socket_listener, watching, &ended)?;
+    let reload = Reload::new(source, configuration, node);
     for index in 0..running.len() {
         if (&mut running[index].ready).await.is_err() {
             return Err(match running.swap_remove(index).thread.join() {
@@ -135,16 +136,21 @@ async fn conduct(
     }
     phase.send_replace(Phase::Serving);
     let listen = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    info!(listen, socket = %socket_file.path().display(), shards, apps, pid = std::process::id(), "serving");
+    info!(listen, tls, socket = %socket_file.path().display(), shards, apps, pid = std::process::id(), "serving");
 
-    let failed = tokio::select! {
-        signal = next_signal() => {
-            info!(signal, "leaving");
-            None
-        }
-        Some(index) = endings.recv() => {
-            error!(shard = index, "a shard ended unexpectedly; leaving");
-            Some(index)
+    let failed = loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Reload => reload.reload(),
+                Wish::Leave(signal) => {
+                    info!(signal, "leaving");
+                    break None;
+                }
+            },
+            Some(index) = endings.recv() => {
+                error!(shard = index, "a shard ended unexpectedly; leaving");
+                break Some(index);
+            }
         }
     };
     // From here on PHP processes and a successor find nobody at the path.
@@ -170,7 +176,7 @@ async fn conduct(
             // That everybody has left is the last that there is to tell.
             telling.finish(deadline).await;
         } => {}
-        signal = told_again(told_at, &mut next_signal) => warn!(signal, "told again; ending at once"),
+        signal = told_again(told_at, &mut signals) => warn!(signal, "told again; ending at once"),
     }
     for shard in running.into_iter().filter(|shard| shard.thread.is_finished()) {
         if let Ok(Err(error)) = shard.thread.join() {
@@ -182,19 +188,28 @@ async fn conduct(
     failed.map_or(Ok(()), |index| Err(ServeError::Shard { index }))
 }
 
+/// What serves from now on.
+struct Started {
+    node: Arc<Node>,
+    running: Vec<Running>,
+    telling: webhooks::Ending,
+}
+
 fn start_shards(
-    configuration: Configuration,
+    loaded: Loaded,
     listeners: Vec<Vec<std::net::TcpListener>>,
     socket: std::os::unix::net::UnixListener,
     phase: watch::Receiver<Phase>,
     ended: &mpsc::UnboundedSender<usize>,
-) -> Result<(Vec<Running>, webhooks::Ending), ServeError> {
+) -> Result<Started, ServeError> {
     let process = u32::from_ne_bytes(entropy::bytes().map_err(system("draw random bytes"))?);
     let (senders, mailboxes): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let metrics = Arc::default();
+    let configuration = loaded.configuration;
     let ca_file = configuration.webhook_ca_file.as_deref();
     let (webhooks, telling) = Webhooks::start(&configuration.limits, ca_file, Arc::clone(&metrics))?;
     let node = Arc::new(Node::new(configuration, senders, phase, process, metrics, webhooks));
+    node.tls.store(loaded.tls);
     let mut socket = Some(socket);
     let equipped = listeners.into_iter().zip(mailboxes).enumerate();
     let running = equipped
@@ -221,7 +236,7 @@ fn start_shards(
             Ok(Running { thread, ready, detached })
         })
         .collect::<Result<_, ServeError>>()?;
-    Ok((running, telling))
+    Ok(Started { node, running, telling })
 }
 
 /// Says that a shard's thread has ended, by a panic too.
@@ -246,11 +261,12 @@ async fn all<'a>(detached: impl Iterator<Item = &'a mut oneshot::Receiver<()>>) 
 
 /// The next signal that is not an echo of the first. A supervisor signals a whole process group, and what started
 /// the server passes its own signal on: that is one wish, heard twice.
-async fn told_again(told_at: Instant, next_signal: &mut impl AsyncFnMut() -> &'static str) -> &'static str {
+async fn told_again(told_at: Instant, signals: &mut Signals) -> &'static str {
     loop {
-        let signal = next_signal().await;
-        if told_at.elapsed() >= ECHO_MAX {
-            return signal;
+        match signals.next().await {
+            Wish::Leave(signal) if told_at.elapsed() >= ECHO_MAX => return signal,
+            // Who is leaving has no use for another configuration.
+            Wish::Leave(_) | Wish::Reload => {}
         }
     }
 }

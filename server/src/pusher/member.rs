@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::nesting;
+use super::object;
 use crate::hub::Member;
 use crate::limits::Limits;
 
@@ -67,7 +67,8 @@ struct UserFields<'a> {
 /// [`MemberError`], which refuses the subscription.
 pub fn member(channel_data: &str, limits: &Limits) -> Result<Member, MemberError> {
     const EXPECTED: &str = "expected channel_data to be a JSON object with user_id, a string or a number, and user_info; check what the application's authorization endpoint answers";
-    let data: ChannelData<'_> = parse(channel_data, limits).ok_or(MemberError::Form(EXPECTED))?;
+    let data: ChannelData<'_> =
+        object::read(channel_data, limits.json_depth_max).ok_or(MemberError::Form(EXPECTED))?;
     let user_id = user_id(data.user_id).ok_or(MemberError::Form(EXPECTED))?;
     Ok(Member { user_id: fitting_id(user_id, limits)?, user_info: fitting_info(data.user_info, limits)? })
 }
@@ -78,7 +79,8 @@ pub fn member(channel_data: &str, limits: &Limits) -> Result<Member, MemberError
 /// [`MemberError`], which refuses the sign-in.
 pub fn user(user_data: &str, limits: &Limits) -> Result<UserData, MemberError> {
     const EXPECTED: &str = "expected user_data to be a JSON object with id, a string that is not empty; check what the application's user authentication endpoint answers";
-    let fields: UserFields<'_> = parse(user_data, limits).ok_or(MemberError::Form(EXPECTED))?;
+    let fields: UserFields<'_> =
+        object::read(user_data, limits.json_depth_max).ok_or(MemberError::Form(EXPECTED))?;
     let id = user_id(fields.id).ok_or(MemberError::Form(EXPECTED))?;
     let mut watchlist: Vec<Arc<str>> = Vec::new();
     let mut surplus = 0;
@@ -100,10 +102,6 @@ pub fn user(user_data: &str, limits: &Limits) -> Result<UserData, MemberError> {
     let user_data =
         if fields.id.get().starts_with('"') { user_data.to_owned() } else { with_text_id(user_data) };
     Ok(UserData { user, user_data, watchlist_surplus: surplus })
-}
-
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, limits: &Limits) -> Option<T> {
-    if nesting::exceeds(text, limits.json_depth_max) { None } else { serde_json::from_str(text).ok() }
 }
 
 /// An id as text: applications send numbers as well, and everything that goes out is a string.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::channel::Kind;
 use super::member::{self, MemberError, SignedIn, UserData};
-use super::{ChannelName, Code, SocketId, events, nesting, signature};
+use super::{ChannelName, Code, SocketId, events, object, signature};
 use crate::config::App;
 use crate::hub::Member;
 use crate::limits::Limits;
@@ -177,7 +177,7 @@ impl Session {
     /// Hears a text message.
     pub fn on_text(&mut self, text: &str, setting: Setting<'_>, effects: &mut Vec<Effect>) {
         let limits = &setting.app.limits;
-        let Some(message) = parse::<Message<'_>>(text, limits) else {
+        let Some(message) = object::read::<Message<'_>>(text, limits.json_depth_max) else {
             return complain(
                 effects,
                 "expected a JSON object with the string \"event\", not nested too deeply",
@@ -401,20 +401,13 @@ impl Session {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, limits: &Limits) -> Option<T> {
-    if nesting::exceeds(text, limits.json_depth_max) {
-        return None;
-    }
-    serde_json::from_str(text).ok()
-}
-
 /// The fields of `data`, an object or a string that holds one: clients of several generations differ.
 fn fields<T: for<'de> Deserialize<'de>>(data: Option<&RawValue>, limits: &Limits) -> Option<T> {
     let raw = data?.get();
     if raw.starts_with('"') {
-        parse(&serde_json::from_str::<String>(raw).ok()?, limits)
+        object::read(&serde_json::from_str::<String>(raw).ok()?, limits.json_depth_max)
     } else {
-        serde_json::from_str(raw).ok()
+        object::read(raw, limits.json_depth_max)
     }
 }
 

@@ -34,14 +34,14 @@ pub(super) async fn clients(shard: Rc<Shard>, listener: TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Frames are written when they are whole; waiting for more only delays them.
                 let _ = stream.set_nodelay(true);
-                match shard.lobby.enter() {
+                match shard.lobby.enter(peer.ip()) {
                     Some(visitor) => {
                         tokio::task::spawn_local(http::serve_client(Rc::clone(&shard), stream, visitor));
                     }
-                    None => http::turn_away(&stream),
+                    None => http::turn_away(&shard, &stream),
                 }
                 shard.lobby.make_way().await;
             }

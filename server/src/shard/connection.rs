@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,17 +53,18 @@ impl Drop for Place {
     }
 }
 
-/// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request. The `visitor` is
-/// one no longer when it is let in.
+/// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request, `client` where
+/// it came from. The `visitor` is one no longer when it is let in.
 pub(crate) async fn serve(
     shard: Rc<Shard>,
     visitor: Rc<Visitor>,
     stream: Socket,
     leftover: Bytes,
+    client: IpAddr,
     admitted: Result<Arc<App>, Refusal>,
 ) {
     let stream = Rc::new(stream);
-    let Begun { place, mut reader, conversation } = begin(&shard, &stream, admitted);
+    let Begun { place, mut reader, conversation } = begin(&shard, &stream, client, admitted);
     // Boxed, both: nearly all connections are not closing, and each has room for its whole life.
     match conversation {
         Some(mut conversation) => {
@@ -87,10 +89,11 @@ pub(super) struct Begun<'a> {
 pub(super) fn begin<'a>(
     shard: &'a Rc<Shard>,
     stream: &Rc<Socket>,
+    client: IpAddr,
     admitted: Result<Arc<App>, Refusal>,
 ) -> Begun<'a> {
     let socket_id = shard.socket_ids.borrow_mut().draw();
-    let key = shard.connections.borrow_mut().open(socket_id, Rc::clone(stream));
+    let key = shard.connections.borrow_mut().open(socket_id, client, Rc::clone(stream));
     let mut place = Place { shard: Rc::clone(shard), key, app: None };
     let admitted = admitted.and_then(|app| {
         count(shard, &app)?;
@@ -99,7 +102,7 @@ pub(super) fn begin<'a>(
     });
     match admitted {
         Ok(app) => {
-            debug!(%socket_id, app = app.settings().app.id, "a client is let in");
+            debug!(%socket_id, %client, app = app.settings().app.id, "a client is let in");
             let reader = Reader::new(app.settings().limits());
             shard.connections.borrow_mut().admit(key, Arc::clone(&app));
             let mut conversation = Conversation::new(shard, key, app, Session::new(socket_id));
@@ -107,7 +110,7 @@ pub(super) fn begin<'a>(
             Begun { place, reader, conversation: Some(conversation) }
         }
         Err(refusal) => {
-            debug!(%socket_id, code = refusal.code.number(), reason = refusal.message, "a client is refused");
+            debug!(%socket_id, %client, code = refusal.code.number(), reason = refusal.message, "a client is refused");
             refuse(shard, key, &refusal);
             Begun { place, reader: Reader::new(&shard.node.limits), conversation: None }
         }

@@ -4,6 +4,7 @@
 //! between two awaits, so delivery takes no lock. Leaves reading, and the conversation, to each connection's task
 //! ([`super::connection`]).
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -30,6 +31,8 @@ use crate::pusher::{ChannelName, Code, SocketId, events};
 #[derive(Debug)]
 pub(super) struct Connection {
     socket_id: SocketId,
+    /// Where it comes from, for logs.
+    client: IpAddr,
     stream: Rc<Socket>,
     outbox: Outbox,
     /// Whose client it is; none of a client that is refused.
@@ -105,9 +108,10 @@ impl Connections {
     }
 
     /// Takes on a connection.
-    pub(super) fn open(&mut self, socket_id: SocketId, stream: Rc<Socket>) -> ConnectionKey {
+    pub(super) fn open(&mut self, socket_id: SocketId, client: IpAddr, stream: Rc<Socket>) -> ConnectionKey {
         self.connections.insert(Connection {
             socket_id,
+            client,
             stream,
             outbox: Outbox::default(),
             app: None,
@@ -313,7 +317,8 @@ impl Connections {
         connection.outbox.discard();
         connection.outbox.enqueue_last(frame::text(&events::error(Code::OverCapacity, REASON)));
         if let Some(left_out) = OVERFLOWS.permit(Instant::now()) {
-            info!(socket_id = %connection.socket_id, left_out, "a client does not keep up and is closed");
+            let Connection { socket_id, client, .. } = &*connection;
+            info!(%socket_id, %client, left_out, "a client does not keep up and is closed");
         }
         metrics.outbox_overflows_total.increment();
         self.close(key, Code::OverCapacity, REASON);

@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ pub(super) struct Lobby {
 #[derive(Debug)]
 pub(crate) struct Visitor {
     lobby: Rc<Lobby>,
+    /// Its address, which may be a proxy's.
+    peer: IpAddr,
     turned_out: Rc<Notify>,
     /// Where it stands among those that wait.
     place: Cell<Option<u64>>,
@@ -62,14 +65,15 @@ impl Lobby {
     }
 
     /// Takes somebody in; `None` when there are too many, and nobody whom to turn out instead.
-    pub(super) fn enter(self: &Rc<Self>) -> Option<Visitor> {
+    pub(super) fn enter(self: &Rc<Self>, peer: IpAddr) -> Option<Visitor> {
         let metrics = &self.metrics;
         if self.is_full() && !self.turn_out_one() {
             metrics.http_connections_refused_total.increment();
             return None;
         }
         metrics.http_connections.increment();
-        let visitor = Visitor { lobby: Rc::clone(self), turned_out: Rc::default(), place: Cell::default() };
+        let visitor =
+            Visitor { lobby: Rc::clone(self), peer, turned_out: Rc::default(), place: Cell::default() };
         visitor.waits();
         Some(visitor)
     }
@@ -95,6 +99,11 @@ impl Lobby {
 }
 
 impl Visitor {
+    /// Its address, which may be a proxy's.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// It has nothing to be answered: it may be turned out.
     pub(crate) fn waits(&self) {
         self.is_answered();
@@ -135,6 +144,9 @@ fn sockets_max(limits: &Limits, descriptors: Option<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn lobby(visitors_max: usize, descriptors: u64) -> Rc<Lobby> {
         let limits = Limits { http_connections_max: visitors_max, attachments_max: 1, ..Limits::default() };
@@ -152,11 +164,11 @@ mod tests {
     #[tokio::test]
     async fn who_has_waited_longest_makes_room() {
         let lobby = lobby(3, 1_000_000);
-        let mut visitors: Vec<Visitor> = (0..3).map(|_| lobby.enter().unwrap()).collect();
+        let mut visitors: Vec<Visitor> = (0..3).map(|_| lobby.enter(PEER).unwrap()).collect();
         // The first has asked for something since, the second is being answered.
         visitors[0].waits();
         visitors[1].is_answered();
-        visitors.push(lobby.enter().unwrap());
+        visitors.push(lobby.enter(PEER).unwrap());
         let mut turned_out = Vec::new();
         for visitor in &visitors {
             turned_out.push(is_turned_out(visitor).await);
@@ -170,12 +182,12 @@ mod tests {
     #[test]
     fn where_nobody_waits_the_newcomer_is_turned_away() {
         let lobby = lobby(1, 1_000_000);
-        let visitor = lobby.enter().unwrap();
+        let visitor = lobby.enter(PEER).unwrap();
         visitor.is_answered();
-        assert!(lobby.enter().is_none());
+        assert!(lobby.enter(PEER).is_none());
         assert_eq!(lobby.metrics.http_connections_refused_total.value(), 1);
         visitor.waits();
-        assert!(lobby.enter().is_some());
+        assert!(lobby.enter(PEER).is_some());
     }
 
     #[test]
@@ -183,11 +195,11 @@ mod tests {
         let lobby = lobby(1_000, 1_000);
         assert_eq!(lobby.sockets_max, 1_000 - 68);
         lobby.metrics.connections.add(1_000 - 68);
-        assert!(lobby.enter().is_none());
+        assert!(lobby.enter(PEER).is_none());
         lobby.metrics.connections.decrement();
-        let visitor = lobby.enter().unwrap();
+        let visitor = lobby.enter(PEER).unwrap();
         visitor.is_answered();
-        assert!(lobby.enter().is_none());
+        assert!(lobby.enter(PEER).is_none());
         let few = Limits { attachments_max: 4_096, ..Limits::default() };
         assert_eq!((sockets_max(&few, Some(1_024)), sockets_max(&few, None)), (768, u64::MAX));
     }

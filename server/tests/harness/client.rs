@@ -1,15 +1,17 @@
 //! A Pusher client over a real WebSocket.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest as _;
 use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::{Message, WebSocket};
 
 use super::{PATIENCE, Server};
 
-pub struct Client {
-    pub socket: WebSocket<TcpStream>,
+pub struct Client<S = TcpStream> {
+    pub socket: WebSocket<S>,
     /// Set by [`Client::connect`].
     pub socket_id: String,
 }
@@ -23,14 +25,31 @@ impl Client {
     /// Upgrades over a socket that the test has made.
     pub fn upgrade_over(stream: TcpStream, address: SocketAddr, path: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (socket, response) = tungstenite::client(format!("ws://{address}{path}"), stream).unwrap();
-        assert_eq!(response.status(), 101);
-        Self { socket, socket_id: String::new() }
+        Self::upgrade_with(stream, address, path, &[])
     }
 
     /// Connects as pusher-js does, and hears the hello.
     pub fn connect(server: &Server) -> Self {
         Self::upgrade(server, "/app/app-key?protocol=7&client=js&version=8.6.0&flash=false").greeted()
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Upgrades over any stream, with headers of the test's choice.
+    pub fn upgrade_with(
+        stream: S,
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Self {
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        let handshake = tungstenite::client(request, stream);
+        let (socket, response) = handshake.map_err(|error| error.to_string()).unwrap();
+        assert_eq!(response.status(), 101);
+        Self { socket, socket_id: String::new() }
     }
 
     /// Hears the hello.

@@ -16,6 +16,7 @@ pub mod http;
 pub mod php;
 pub mod raw;
 pub mod receiver;
+pub mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -114,6 +115,16 @@ impl Server {
     fn serving(mut child: Child, configuration: &Value) -> Self {
         let stdin: ChildStdin = child.stdin.take().unwrap();
         serde_json::to_writer(stdin, configuration).unwrap();
+        Self::started(child)
+    }
+
+    /// The same with its configuration in a file.
+    pub fn start_from(file: &Path) -> Self {
+        Self::started(spawn(&["serve", "--config", file.to_str().unwrap()]))
+    }
+
+    /// Waits until a process that logs to its standard error serves.
+    pub fn started(mut child: Child) -> Self {
         let log = Arc::new(Log::default());
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let writing = Arc::clone(&log);
@@ -146,6 +157,12 @@ impl Server {
             assert!(start.elapsed() < PATIENCE, "gave up waiting for {text} in {:#?}", lines.0);
             lines = self.log.changed.wait_timeout(lines, PATIENCE).unwrap().0;
         }
+    }
+
+    /// Waits until `n` log lines hold `text`, and gives the last of them.
+    pub fn logged_times(&self, n: usize, text: &str) -> String {
+        wait_until(&format!("{text} is logged {n} times"), || self.log_lines(text).len() >= n);
+        self.log_lines(text).pop().unwrap()
     }
 
     /// All log lines so far that hold `text`.

@@ -86,7 +86,11 @@ final class TailCommandTest extends TestCase
     {
         $inspector = new Inspector($this->scratch->path('fanfare.sock'), 30_000);
 
-        while ($inspector->status()->document['tails'] !== $tails);
+        $deadline = hrtime(true) + 60_000_000_000;
+
+        while ($inspector->status()->document['tails'] !== $tails) {
+            self::assertLessThan($deadline, hrtime(true), 'gave up waiting');
+        }
     }
 
     private function sidecar(): Sidecar

@@ -7,6 +7,7 @@ namespace Fanfare\Laravel\Tests\Server;
 use Fanfare\Laravel\Exceptions\ServerNotStarted;
 use Fanfare\Laravel\Server\ServerProcess;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
+use Fanfare\Laravel\Tests\Support\Scratch;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
 
@@ -71,6 +72,45 @@ final class ServerProcessTest extends TestCase
         $command->signal(SIGTERM)->signal(SIGCONT);
         self::assertSame([SIGINT => 1, SIGTERM => 1], self::json($command->line('signals'))['signals']);
         self::assertSame(7, $command->exitCode());
+    }
+
+    public function test_a_closed_terminal_ends_the_child_but_sighup_on_an_open_one_is_passed_on(): void
+    {
+        $command = new RunningCommand([PHP_BINARY, self::SUPERVISE, PHP_BINARY, self::LISTENER], terminal: true);
+        $command->write("\x04");
+        $command->line('stdin');
+
+        $command->signal(SIGHUP);
+        self::assertSame([SIGHUP => 1], self::json($command->line('signals'))['signals']);
+
+        // What SIGTERM makes of the child.
+        self::assertSame(7, $command->hangUp());
+    }
+
+    public function test_nohup_keeps_the_child_when_the_terminal_is_closed(): void
+    {
+        $scratch = new Scratch;
+        $log = $scratch->file('log', '');
+        $command = new RunningCommand(
+            ['sh', '-c', 'nohup "$@" >/dev/null 2>>"$0"; exit 3', $log, PHP_BINARY, self::SUPERVISE, PHP_BINARY, self::LISTENER],
+            terminal: true,
+        );
+        self::told($log, '{"stdin"');
+        $supervisor = self::childOf($command->pid());
+        $child = self::childOf($supervisor);
+
+        // The terminal's end is the shell's, whose end the kernel tells to all in the foreground.
+        self::assertSame(128 + SIGHUP, $command->hangUp());
+
+        // Of its pending signals the supervisor takes the one of the lower number first, which is SIGHUP.
+        posix_kill($supervisor, SIGQUIT);
+        self::assertSame([SIGHUP => 1, SIGQUIT => 1], self::json(self::told($log, '"'.SIGQUIT.'"'))['signals']);
+        preg_match('/^ShdPnd:\s*([0-9a-f]+)$/m', (string) file_get_contents("/proc/{$child}/status"), $pending);
+        self::assertSame(0, hexdec($pending[1]), 'nothing else was passed on');
+
+        posix_kill($supervisor, SIGTERM);
+        self::told($log, '"'.SIGTERM.'"');
+        $scratch->remove();
     }
 
     public function test_a_child_that_a_signal_ends_is_reported_as_shells_do(): void
@@ -142,6 +182,22 @@ final class ServerProcessTest extends TestCase
         $command = new RunningCommand([PHP_BINARY, self::SUPERVISE, PHP_BINARY, self::LISTENER]);
 
         return $command->write($configuration)->closeInput();
+    }
+
+    /**
+     * The last line of a file that has the text, once there is one.
+     */
+    private static function told(string $file, string $text): string
+    {
+        for ($deadline = microtime(true) + 30; microtime(true) < $deadline; usleep(1_000)) {
+            $lines = array_filter(explode("\n", (string) file_get_contents($file)), static fn (string $line): bool => str_contains($line, $text));
+
+            if ($lines !== []) {
+                return end($lines);
+            }
+        }
+
+        self::fail("expected {$text} in the log, found:\n".file_get_contents($file));
     }
 
     private static function childOf(int $pid): int

@@ -45,6 +45,66 @@ final class StartCommandTest extends TestCase
         }
     }
 
+    public function test_what_the_environment_says_reaches_the_server(): void
+    {
+        $command = $this->start([
+            'FANFARE_PATH' => '/ws',
+            'FANFARE_TRUSTED_PROXIES' => '127.0.0.1, 10.0.0.0/8',
+            'FANFARE_APP_ENABLED' => 'true',
+            'FANFARE_APP_CLIENT_EVENTS' => 'false',
+            'FANFARE_APP_SUBSCRIPTION_COUNT' => 'true',
+            'FANFARE_APP_ALLOWED_ORIGINS' => 'https://example.com, *.example.com',
+            'FANFARE_APP_MISSING_ORIGIN' => 'refuse',
+            'FANFARE_LOG_LEVEL' => 'debug',
+        ]);
+        $port = self::port($command);
+
+        self::assertStringContainsString(' 426 ', self::handshake($port, '/ws/app/test-key', []));
+        self::assertStringContainsString(' 404 ', self::handshake($port, '/app/test-key', []));
+
+        $upgrade = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='];
+        self::handshake($port, '/ws/app/test-key', [...$upgrade, 'Origin: https://a.example.com', 'X-Forwarded-For: 203.0.113.9']);
+        self::assertStringContainsString('203.0.113.9', $command->line('a client is let in'));
+
+        foreach ([['Origin: https://evil.test'], []] as $origin) {
+            self::handshake($port, '/ws/app/test-key', [...$upgrade, ...$origin]);
+            self::assertStringContainsString('4009', $command->line('a client is refused'));
+        }
+
+        self::assertSame(0, $command->signal(SIGTERM)->exitCode());
+    }
+
+    public function test_sighup_renews_the_certificate_and_says_what_it_cannot_read_again(): void
+    {
+        [$certificate, $key] = [$this->scratch->path('fullchain.pem'), $this->scratch->path('privkey.pem')];
+        self::issue($certificate, $key);
+        $command = $this->start(['FANFARE_TLS_CERTIFICATE' => $certificate, 'FANFARE_TLS_KEY' => $key]);
+        $port = self::port($command);
+        $trusted = stream_context_create(['ssl' => ['cafile' => $certificate, 'peer_name' => 'localhost']]);
+
+        self::assertSame('{"health":"OK"}', file_get_contents("https://127.0.0.1:{$port}/up", context: $trusted));
+
+        self::issue($certificate, $key);
+        $command->signal(SIGHUP);
+        self::assertStringContainsString('fanfare:start', $command->line('came on standard input'));
+        $command->line('certificate and key are read again');
+
+        // What is trusted now is the new one.
+        self::assertSame('{"health":"OK"}', file_get_contents("https://127.0.0.1:{$port}/up", context: $trusted));
+        self::assertSame(0, $command->signal(SIGTERM)->exitCode());
+    }
+
+    public function test_a_closed_terminal_leaves_no_server_behind(): void
+    {
+        $command = $this->start(terminal: true);
+        self::port($command);
+        $server = self::serverOf($command);
+
+        self::assertSame(0, $command->hangUp());
+        self::assertFalse(posix_kill($server, 0), 'the server is gone too');
+        self::assertFileDoesNotExist($this->scratch->path('fanfare.sock'));
+    }
+
     public function test_no_secret_is_in_any_process_list(): void
     {
         $command = $this->start();
@@ -134,9 +194,8 @@ final class StartCommandTest extends TestCase
     {
         $command = $this->start();
         self::port($command);
-        $server = (int) file_get_contents("/proc/{$command->pid()}/task/{$command->pid()}/children");
 
-        posix_kill($server, SIGKILL);
+        posix_kill(self::serverOf($command), SIGKILL);
 
         self::assertSame(128 + SIGKILL, $command->exitCode());
     }
@@ -145,7 +204,7 @@ final class StartCommandTest extends TestCase
      * @param  array<string, string>  $env
      * @param  list<string>  $options
      */
-    private function start(array $env = [], array $options = []): RunningCommand
+    private function start(array $env = [], array $options = [], bool $terminal = false): RunningCommand
     {
         $application = new ScratchApplication($this->scratch, $env + [
             'FANFARE_APP_ID' => 'test',
@@ -159,7 +218,36 @@ final class StartCommandTest extends TestCase
             'FANFARE_BINARY' => ChatApplication::serverBinary(),
         ]);
 
-        return $application->artisan('fanfare:start', ...$options);
+        return $application->run(['fanfare:start', ...$options], terminal: $terminal);
+    }
+
+    private static function serverOf(RunningCommand $command): int
+    {
+        return (int) file_get_contents("/proc/{$command->pid()}/task/{$command->pid()}/children");
+    }
+
+    /**
+     * The first line of the answer.
+     *
+     * @param  list<string>  $headers
+     */
+    private static function handshake(int $port, string $path, array $headers): string
+    {
+        $stream = stream_socket_client("tcp://127.0.0.1:{$port}");
+        fwrite($stream, implode("\r\n", ["GET {$path} HTTP/1.1", 'Host: localhost', ...$headers, '', '']));
+
+        return (string) fgets($stream);
+    }
+
+    /**
+     * A certificate for localhost that vouches for itself, and its key.
+     */
+    private static function issue(string $certificate, string $key): void
+    {
+        $new = openssl_pkey_new(['private_key_type' => OPENSSL_KEYTYPE_EC, 'curve_name' => 'prime256v1']);
+        $request = openssl_csr_new(['commonName' => 'localhost'], $new, ['digest_alg' => 'sha256']);
+        openssl_x509_export_to_file(openssl_csr_sign($request, null, $new, 1, ['digest_alg' => 'sha256'], random_int(1, PHP_INT_MAX)), $certificate);
+        openssl_pkey_export_to_file($new, $key);
     }
 
     private static function port(RunningCommand $command): int

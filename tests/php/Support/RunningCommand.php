@@ -14,6 +14,15 @@ final class RunningCommand
 {
     private const int DEADLINE_S = 30;
 
+    /** PHP leaves its end of the terminal open in the command, which would then never be hung up. */
+    private const string WITHOUT_INHERITED = <<<'SH'
+        for fd in /proc/$$/fd/*; do
+            fd=${fd##*/}
+            [ "$fd" -le 2 ] || eval "exec $fd>&-"
+        done
+        exec "$@"
+        SH;
+
     /** @var resource */
     private $process;
 
@@ -22,6 +31,9 @@ final class RunningCommand
 
     /** @var resource */
     private $output;
+
+    /** @var list<resource> */
+    private array $pipes;
 
     /** Everything that it has written so far. */
     public string $transcript = '';
@@ -43,7 +55,7 @@ final class RunningCommand
         $process = proc_open(
             // A session of its own, so that whatever the command starts can be ended with it, and so that
             // the terminal becomes the controlling one and sends signals. setsid(1) execs the command.
-            ['setsid', ...($terminal ? ['--ctty'] : []), ...$command],
+            ['setsid', ...($terminal ? ['--ctty', 'bash', '-c', self::WITHOUT_INHERITED, 'bash'] : []), ...$command],
             $terminal ? [['pty'], ['pty'], ['pty']] : [['pipe', 'r'], ['pipe', 'w'], ['redirect', 1]],
             $pipes,
             $directory,
@@ -55,7 +67,7 @@ final class RunningCommand
         }
 
         $this->process = $process;
-        [$this->stdin, $this->output] = $pipes;
+        [$this->stdin, $this->output] = $this->pipes = $pipes;
         stream_set_blocking($this->output, false);
     }
 
@@ -122,6 +134,27 @@ final class RunningCommand
 
         // All writers have closed the output, so the command is ending.
         while (($status = proc_get_status($this->process))['running']) {
+            usleep(1_000);
+        }
+
+        proc_close($this->process);
+
+        return $this->exitCode = $status['signaled'] ? 128 + $status['termsig'] : $status['exitcode'];
+    }
+
+    /**
+     * Closes the terminal, as a window that is closed does, and waits for the end. Gives back the exit code.
+     */
+    public function hangUp(): int
+    {
+        array_map(fclose(...), $this->pipes);
+        $deadline = microtime(true) + self::DEADLINE_S;
+
+        while (($status = proc_get_status($this->process))['running']) {
+            if (microtime(true) > $deadline) {
+                throw new RuntimeException('expected the command to end with its terminal, found it running');
+            }
+
             usleep(1_000);
         }
 
