@@ -127,6 +127,10 @@ return [
         // Limits that differ from the server's own, by their name: ['outbox_bytes_max' => 1_048_576].
         'limits' => [],
 
+        // Whom to trust, beside the system's certificate authorities, when webhooks go to https: the absolute
+        // path of a PEM file.
+        'webhook_ca_file' => env('FANFARE_WEBHOOK_CA_FILE'),
+
         // The server's binary; null looks in vendor/bin and on the PATH.
         'binary' => env('FANFARE_BINARY'),
     ],

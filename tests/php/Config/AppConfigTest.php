@@ -123,7 +123,7 @@ final class AppConfigTest extends TestCase
         yield 'limits' => [['limits' => ['app_connections_max' => 'many']], ['fanfare.apps.0.limits.app_connections_max: expected a whole number from 0, found "many"']];
         yield 'a misspelt key' => [
             ['allowed_orgins' => ['https://example.com']],
-            ['fanfare.apps.0.allowed_orgins: expected one of id, key, secret, enabled, client_events, subscription_count, '
+            ['fanfare.apps.0.allowed_orgins: expected one of id, key, secret, encryption_master_key, enabled, client_events, subscription_count, '
                 .'allowed_origins, missing_origin, limits, webhooks, found an unknown key; correct its name or leave it out'],
         ];
         yield 'webhooks' => [
