@@ -141,6 +141,10 @@ return [
             'message_bytes_max' => env('REVERB_APP_MAX_MESSAGE_SIZE'),
         ], 'is_numeric'),
 
+        // Whom to trust, beside the system's certificate authorities, when webhooks go to https: the absolute
+        // path of a PEM file.
+        'webhook_ca_file' => env('FANFARE_WEBHOOK_CA_FILE'),
+
         // The server's binary; null looks in vendor/bin and on the PATH.
         'binary' => env('FANFARE_BINARY'),
     ],

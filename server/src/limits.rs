@@ -287,6 +287,27 @@ mod tests {
     }
 
     #[test]
+    fn l_docs_configuration_md_has_every_row_and_no_other() {
+        let rows = Limits::CATALOGUE.iter().map(|limit| {
+            let Limit { name, scope, meaning, default, at_least, at_most, outcome, metric } = limit;
+            let own = if *scope == Scope::App { " *" } else { "" };
+            let metric = metric.map_or("–".to_owned(), |metric| format!("`{metric}`"));
+            let text = format!("{meaning} At the limit: {outcome}");
+            format!("| `{name}`{own} | {default} | {at_least} to {at_most} | {text} | {metric} |")
+        });
+        let documented = include_str!("../../docs/configuration.md");
+        let (_, table) = documented.split_once("### Limits\n").unwrap();
+        let found: Vec<&str> = table.lines().take_while(|line| !line.starts_with('#')).collect();
+        let found: Vec<&str> = found.into_iter().filter(|line| line.starts_with("| `")).collect();
+        let rows: Vec<String> = rows.collect();
+        assert!(
+            found == rows,
+            "expected these rows in docs/configuration.md, and only these:\n{}",
+            rows.join("\n")
+        );
+    }
+
+    #[test]
     fn every_metric_of_the_catalogue_exists() {
         let known: Vec<&str> = Metrics::CATALOGUE.iter().map(|metric| metric.name).collect();
         for metric in Limits::CATALOGUE.iter().filter_map(|limit| limit.metric) {

@@ -169,6 +169,23 @@ mod tests {
     }
 
     #[test]
+    fn docs_operations_md_has_every_row_and_no_other() {
+        let row = |metric: &Description| {
+            let Description { name, movement, meaning } = metric;
+            let movement = if *movement == Movement::Counter { "counter" } else { "gauge" };
+            format!("| `fanfare_{name}` | {movement} | {meaning} |")
+        };
+        let rows: Vec<String> = Metrics::CATALOGUE.iter().map(row).collect();
+        let documented = include_str!("../../docs/operations.md");
+        let found: Vec<&str> = documented.lines().filter(|line| line.starts_with("| `fanfare_")).collect();
+        assert!(
+            found == rows,
+            "expected these rows in docs/operations.md, and only these:\n{}",
+            rows.join("\n")
+        );
+    }
+
+    #[test]
     fn a_bounded_gauge_stops_at_its_bound() {
         let metric = Metric::default();
         assert!(metric.increment_up_to(1));

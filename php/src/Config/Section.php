@@ -267,9 +267,26 @@ final readonly class Section
     }
 
     /**
+     * An absolute path, or null when it is absent or empty.
+     */
+    public function optionalPath(string $key, string $expected): ?string
+    {
+        $path = $this->optionalText($key, $expected);
+
+        if ($path !== null && ! str_starts_with($path, '/')) {
+            $this->mistaken($key, 'an absolute path', $path, 'the server may be started in any directory', secret: false);
+        }
+
+        return $path;
+    }
+
+    /**
      * One of the choices, or null when it is absent or empty.
      *
-     * @param  non-empty-list<string>  $choices
+     * @template T of string
+     *
+     * @param  non-empty-list<T>  $choices
+     * @return T|null
      */
     public function optionalOneOf(string $key, array $choices): ?string
     {

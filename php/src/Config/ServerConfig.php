@@ -13,7 +13,7 @@ use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 final readonly class ServerConfig
 {
     private const array KEYS = [
-        'host', 'port', 'path', 'tls', 'trusted_proxies', 'shards', 'socket_mode', 'socket_uids', 'log', 'limits', 'binary',
+        'host', 'port', 'path', 'tls', 'trusted_proxies', 'shards', 'socket_mode', 'socket_uids', 'log', 'limits', 'webhook_ca_file', 'binary',
     ];
 
     private const string MODE = 'an octal mode as a string, such as "0660"';
@@ -23,7 +23,7 @@ final readonly class ServerConfig
      * @param  list<string>  $trustedProxies
      * @param  list<int>  $socketUids
      * @param  array<string, int>  $limits
-     * @param  non-empty-list<AppConfig>  $apps
+     * @param  list<AppConfig>  $apps  at least one: none is a mistake that was reported
      */
     private function __construct(
         public string $host,
@@ -38,6 +38,7 @@ final readonly class ServerConfig
         public string $logLevel,
         public string $logFormat,
         public array $limits,
+        public ?string $webhookCaFile,
         public array $apps,
         public ?string $binary,
     ) {}
@@ -91,6 +92,7 @@ final readonly class ServerConfig
             $log->oneOf('level', 'info', ['error', 'warn', 'info', 'debug', 'trace']),
             $log->oneOf('format', 'text', ['text', 'json']),
             $server->integersByName('limits'),
+            $server->optionalPath('webhook_ca_file', 'the path of a PEM file'),
             AppConfig::list($root->sections('apps'), $mistakes),
             $server->optionalText('binary', 'the path of an executable'),
         );
@@ -129,6 +131,7 @@ final readonly class ServerConfig
             'trusted_proxies' => $this->trustedProxies,
             'shards' => $this->shards,
             'limits' => $this->limits,
+            'webhook_ca_file' => $this->webhookCaFile,
         ]);
 
         return json_encode($document, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE);
@@ -140,7 +143,9 @@ final readonly class ServerConfig
             return true;
         }
 
-        [$address, $bits] = explode('/', $text, 2) + [1 => null];
+        $parts = explode('/', $text, 2);
+        $address = $parts[0];
+        $bits = $parts[1] ?? null;
         $bitsMax = filter_var($address, FILTER_VALIDATE_IP, FILTER_FLAG_IPV4) === false ? 128 : 32;
 
         return filter_var($address, FILTER_VALIDATE_IP) !== false

@@ -10,6 +10,8 @@ namespace Fanfare\Laravel\Config;
  */
 final readonly class TlsConfig
 {
+    private const string PEM = 'the path of a PEM file';
+
     private function __construct(public string $certificate, public string $key) {}
 
     /**
@@ -19,8 +21,8 @@ final readonly class TlsConfig
     {
         $tls->only(['certificate', 'key']);
 
-        $certificate = self::path($tls, 'certificate');
-        $key = self::path($tls, 'key');
+        $certificate = $tls->optionalPath('certificate', self::PEM);
+        $key = $tls->optionalPath('key', self::PEM);
 
         if ($certificate !== null && $key === null) {
             $tls->mistaken('key', 'the path of the key that belongs to the certificate', null, 'set FANFARE_TLS_KEY');
@@ -39,16 +41,5 @@ final readonly class TlsConfig
     public function document(): array
     {
         return ['certificate' => $this->certificate, 'key' => $this->key];
-    }
-
-    private static function path(Section $tls, string $name): ?string
-    {
-        $path = $tls->optionalText($name, 'the path of a PEM file');
-
-        if ($path !== null && ! str_starts_with($path, '/')) {
-            $tls->mistaken($name, 'an absolute path', $path, 'the server may be started in any directory', secret: false);
-        }
-
-        return $path;
     }
 }

@@ -35,7 +35,7 @@ final class ServerConfigTest extends TestCase
             'host' => '::1', 'port' => '0', 'path' => '/ws', 'shards' => '3',
             'tls' => ['certificate' => '/etc/tls/fullchain.pem', 'key' => '/etc/tls/privkey.pem'],
             'trusted_proxies' => '127.0.0.1, 10.0.0.0/8,2001:db8::/32, *', 'socket_mode' => '0600', 'socket_uids' => '33, 1000',
-            'log' => ['level' => 'trace', 'format' => 'json'], 'limits' => ['outbox_bytes_max' => 65_536],
+            'log' => ['level' => 'trace', 'format' => 'json'], 'limits' => ['outbox_bytes_max' => 65_536], 'webhook_ca_file' => '/etc/tls/own-ca.pem',
         ];
 
         self::assertSame([
@@ -50,12 +50,13 @@ final class ServerConfigTest extends TestCase
             'trusted_proxies' => ['127.0.0.1', '10.0.0.0/8', '2001:db8::/32', '*'],
             'shards' => 3,
             'limits' => ['outbox_bytes_max' => 65_536],
+            'webhook_ca_file' => '/etc/tls/own-ca.pem',
         ], self::document(['server' => $server] + self::FANFARE));
     }
 
     public function test_what_is_unset_is_left_to_the_server(): void
     {
-        $server = ['path' => '', 'tls' => ['certificate' => null, 'key' => ''], 'trusted_proxies' => '', 'shards' => null];
+        $server = ['path' => '', 'tls' => ['certificate' => null, 'key' => ''], 'trusted_proxies' => '', 'shards' => null, 'webhook_ca_file' => ''];
 
         self::assertSame(self::document(self::FANFARE), self::document(['server' => $server] + self::FANFARE));
     }
@@ -67,7 +68,7 @@ final class ServerConfigTest extends TestCase
 
         self::assertSame([], array_diff_key($document, array_flip(['listen', 'socket', 'socket_mode', 'socket_uids', 'log', 'apps'])));
         self::assertSame([], array_diff_key($fanfare['server'], array_flip(
-            ['host', 'port', 'path', 'tls', 'trusted_proxies', 'shards', 'socket_mode', 'socket_uids', 'log', 'limits', 'binary'],
+            ['host', 'port', 'path', 'tls', 'trusted_proxies', 'shards', 'socket_mode', 'socket_uids', 'log', 'limits', 'webhook_ca_file', 'binary'],
         )));
     }
 
@@ -119,13 +120,14 @@ final class ServerConfigTest extends TestCase
         yield 'certificate without key' => [['tls' => ['certificate' => '/c.pem']], 'fanfare.server.tls.key: expected the path of the key that belongs to the certificate, found nothing; set FANFARE_TLS_KEY'];
         yield 'key without certificate' => [['tls' => ['key' => '/k.pem']], 'fanfare.server.tls.certificate: expected the path of the certificate that belongs to the key, found nothing; set FANFARE_TLS_CERTIFICATE'];
         yield 'relative key' => [['tls' => ['certificate' => '/c.pem', 'key' => 'k.pem']], 'fanfare.server.tls.key: expected an absolute path, found "k.pem"; the server may be started in any directory'];
+        yield 'relative authorities' => [['webhook_ca_file' => 'ca.pem'], 'fanfare.server.webhook_ca_file: expected an absolute path, found "ca.pem"; the server may be started in any directory'];
         yield 'tls' => [['tls' => true], 'fanfare.server.tls: expected an array, found true'];
         yield 'tls by other names' => [['tls' => ['local_cert' => '/c.pem']], 'fanfare.server.tls.local_cert: expected one of certificate, key, found an unknown key; correct its name or leave it out'];
         yield 'proxy' => [['trusted_proxies' => ['127.0.0.1', 'lb.internal']], 'fanfare.server.trusted_proxies.1: expected an address, a network such as 10.0.0.0/8, or *, found "lb.internal"'];
         yield 'network' => [['trusted_proxies' => '10.0.0.0/33'], 'fanfare.server.trusted_proxies.0: expected an address, a network such as 10.0.0.0/8, or *, found "10.0.0.0/33"'];
         yield 'network of nothing' => [['trusted_proxies' => '10.0.0.0/'], 'fanfare.server.trusted_proxies.0: expected an address, a network such as 10.0.0.0/8, or *, found "10.0.0.0/"'];
         yield 'proxies' => [['trusted_proxies' => 7], 'fanfare.server.trusted_proxies: expected a list, found 7'];
-        yield 'a misspelt key' => [['hots' => '::1'], 'fanfare.server.hots: expected one of host, port, path, tls, trusted_proxies, shards, socket_mode, socket_uids, log, limits, binary, found an unknown key; correct its name or leave it out'];
+        yield 'a misspelt key' => [['hots' => '::1'], 'fanfare.server.hots: expected one of host, port, path, tls, trusted_proxies, shards, socket_mode, socket_uids, log, limits, webhook_ca_file, binary, found an unknown key; correct its name or leave it out'];
         yield 'limits' => [['limits' => ['outbox_bytes_max' => 'lots']], 'fanfare.server.limits.outbox_bytes_max: expected a whole number from 0, found "lots"'];
         yield 'limits without names' => [['limits' => [5]], 'fanfare.server.limits.0: expected a name for each limit, found 5'];
     }
