@@ -21,7 +21,7 @@ if test "$PHP_FANFARE" != "no"; then
   PHP_SUBST([CARGO])
   PHP_MODULES="\$(phplibdir)/fanfare.so"
   PHP_SUBST([PHP_MODULES])
-  PHP_ADD_MAKEFILE_FRAGMENT([$abs_srcdir/Makefile.frag])
+  PHP_ADD_MAKEFILE_FRAGMENT([$abs_srcdir/Makefile.frag], [$abs_srcdir], [$abs_srcdir])
   PHP_SUBST([INSTALL_MODULES])
   install_modules="install-modules"
   PHP_SUBST([install_modules])
