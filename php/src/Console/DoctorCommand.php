@@ -12,7 +12,7 @@ use Fanfare\Laravel\Doctor\Subject;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
-use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Foundation\Application;
 use Symfony\Component\Console\Attribute\AsCommand;
 use Symfony\Component\Console\Output\OutputInterface;
 
@@ -52,7 +52,7 @@ final class DoctorCommand extends Command
     {
         $given = $this->option('url');
         $configured = $config->get('fanfare.url');
-        $url = array_values(array_filter([$given, $configured], static fn (mixed $url): bool => is_string($url) && $url !== ''));
+        $url = is_string($given) && $given !== '' ? $given : $configured;
         $cache = $app->getCachedConfigPath();
         $origin = $config->get('app.url');
 
@@ -62,7 +62,7 @@ final class DoctorCommand extends Command
             (array) $config->get('queue'),
             $app->configurationIsCached() ? $cache : null,
             [$app->environmentFilePath(), ...(glob($app->configPath('*.php')) ?: [])],
-            $url[0] ?? null,
+            is_string($url) && $url !== '' ? $url : null,
             is_string($origin) && $origin !== '' ? $origin : 'http://localhost',
             (string) getenv('PATH'),
             InstalledVersions::getInstalledPackages(),
@@ -75,7 +75,7 @@ final class DoctorCommand extends Command
      */
     private function writeText(iterable $findings): int
     {
-        $counts = array_fill_keys(array_column(Severity::cases(), 'value'), 0);
+        $counts = ['good' => 0, 'note' => 0, 'warning' => 0, 'error' => 0];
         $last = null;
 
         foreach ($findings as $title => $finding) {

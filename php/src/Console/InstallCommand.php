@@ -17,7 +17,7 @@ use Fanfare\Laravel\Install\ReverbVariables;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
-use Illuminate\Contracts\Foundation\Application as Laravel;
+use Illuminate\Foundation\Application as Laravel;
 use Illuminate\Foundation\Console\BroadcastingInstallCommand;
 use ReflectionClass;
 use RuntimeException;

@@ -13,7 +13,7 @@ use Fanfare\Laravel\Server\ServerProcess;
 use Fanfare\Laravel\Server\Watch;
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
-use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Foundation\Application;
 use Symfony\Component\Console\Attribute\AsCommand;
 use Symfony\Component\Console\Output\OutputInterface;
 

@@ -36,12 +36,11 @@ final class TailCommand extends Command
 
     public function handle(Repository $config): int
     {
-        $text = fn (string $name): ?string => is_string($this->option($name)) && $this->option($name) !== '' ? $this->option($name) : null;
-        $socket = $text('socket');
+        $socket = $this->text('socket');
 
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), $socket === null ? [] : ['socket' => $socket]);
-            $lines = (new Inspector($server->socket))->tail($text('app'), $text('channel'));
+            $lines = (new Inspector($server->socket))->tail($this->text('app'), $this->text('channel'));
             $this->output->getErrorStyle()->writeln('Showing what is published. Press Ctrl+C to stop.', OutputInterface::OUTPUT_RAW);
 
             foreach ($lines as $line) {
@@ -72,21 +71,35 @@ final class TailCommand extends Command
             return "… {$shown['lost']} lost: more was published than could be shown";
         }
 
-        $ms = (int) ($shown['at_ms'] ?? 0);
+        $text = static fn (string $key): string => is_scalar($shown[$key] ?? null) ? (string) $shown[$key] : '';
+        $channels = [];
+
+        foreach (is_array($shown['channels'] ?? null) ? $shown['channels'] : [] as $channel) {
+            $channels[] = is_string($channel) ? $channel : '';
+        }
+
+        $ms = (int) $text('at_ms');
         $details = array_filter([
-            ($shown['bytes'] ?? 0).' B',
-            isset($shown['except']) ? "not to {$shown['except']}" : null,
-            ($shown['source'] ?? null) === 'client' ? 'by a client'.(isset($shown['user_id']) ? " (user {$shown['user_id']})" : '') : null,
-        ]);
+            "{$text('bytes')} B",
+            $text('except') === '' ? null : "not to {$text('except')}",
+            $text('source') !== 'client' ? null : 'by a client'.($text('user_id') === '' ? '' : " (user {$text('user_id')})"),
+        ], is_string(...));
 
         return self::printable(implode('  ', [
             date('H:i:s', intdiv($ms, 1_000)).sprintf('.%03d', $ms % 1_000),
-            $shown['app'] ?? '',
-            implode(', ', (array) ($shown['channels'] ?? [])),
-            $shown['event'] ?? '',
+            $text('app'),
+            implode(', ', $channels),
+            $text('event'),
             '('.implode(', ', $details).')',
-            ($shown['data'] ?? '').(($shown['cut'] ?? false) === true ? ' …' : ''),
+            $text('data').(($shown['cut'] ?? false) === true ? ' …' : ''),
         ]));
+    }
+
+    private function text(string $option): ?string
+    {
+        $value = $this->option($option);
+
+        return is_string($value) && $value !== '' ? $value : null;
     }
 
     /**

@@ -36,8 +36,13 @@ final readonly class EchoSetup
             return 'There is no package.json and no resources/js, so Echo was not set up.';
         }
 
-        return $framework === null || self::entry($app, $framework) !== null ? null
-            : 'None of resources/js/'.implode(', ', self::FRAMEWORKS[$framework][1])." was found: call configureEcho({ broadcaster: 'reverb' }) of ".self::FRAMEWORKS[$framework][0].' where your script begins.';
+        return $framework === null || self::entry($app, $framework) !== null
+            ? null
+            : 'None of resources/js/'
+            .implode(', ', self::FRAMEWORKS[$framework][1])
+            ." was found: call configureEcho({ broadcaster: 'reverb' }) of "
+            .self::FRAMEWORKS[$framework][0]
+            .' where your script begins.';
     }
 
     /**
@@ -103,9 +108,9 @@ final readonly class EchoSetup
         $code = "import { configureEcho } from '{$package}';\n\nconfigureEcho({\n    broadcaster: 'reverb',\n});\n";
 
         // Behind the last import, which may span lines.
-        if (preg_match_all('/^import\b(?:[^;\'"]*from\s*)?\s*[\'"][^\'"]+[\'"];?[ \t]*$/m', $script, $matches, PREG_OFFSET_CAPTURE) > 0) {
-            $last = end($matches[0]);
-            $at = $last[1] + strlen($last[0]);
+        if (preg_match_all('/^import\b(?:[^;\'"]*from\s*)?\s*[\'"][^\'"]+[\'"];?[ \t]*$/m', $script, $matches) > 0) {
+            $last = (string) end($matches[0]);
+            $at = (int) strrpos($script, $last) + strlen($last);
             $after = substr($script, 0, $at)."\n{$code}".substr($script, $at + (substr($script, $at, 1) === "\n" ? 1 : 0));
         } else {
             $after = "{$code}\n{$script}";

@@ -26,8 +26,9 @@ final readonly class Incumbent
     public static function of(string $socket): self
     {
         $lock = new ServerLock($socket);
+        $pid = $lock->holder();
 
-        return match ($pid = $lock->holder()) {
+        return match ($pid) {
             null => throw NotStoppable::nothingRuns($socket),
             0 => throw NotStoppable::outOfSight($socket),
             default => new self($pid, $lock),

@@ -16,6 +16,17 @@ use Fanfare\Laravel\Exceptions\ServerUnreachable;
  */
 final class LocalRequest
 {
+    // Linux has them, and the server runs nowhere else; PHP names them in ext-sockets only.
+    private const int ENOENT = 2;
+
+    private const int EAGAIN = 11;
+
+    private const int EACCES = 13;
+
+    private const int ETIMEDOUT = 110;
+
+    private const int ECONNREFUSED = 111;
+
     private const int HEAD_BYTES_MAX = 16_384;
 
     private const int BODY_BYTES_MAX = 16_777_216;
@@ -149,17 +160,12 @@ final class LocalRequest
         }
 
         throw match (true) {
-            $code === self::errno('SOCKET_EACCES', 13) => ServerUnreachable::notPermitted($socket, User::current()->describe()),
-            $code === self::errno('SOCKET_ENOENT', 2) => ServerUnreachable::noSocket($socket),
-            $code === self::errno('SOCKET_ECONNREFUSED', 111) => ServerUnreachable::nobodyListens($socket),
-            $code === self::errno('SOCKET_EAGAIN', 11), $code === self::errno('SOCKET_ETIMEDOUT', 110) => ServerUnreachable::notAnswering($socket, $timeoutMs),
-            default => ServerUnreachable::because($socket, $error === '' ? "error {$code}" : $error),
+            $code === self::EACCES => ServerUnreachable::notPermitted($socket, User::current()->describe()),
+            $code === self::ENOENT => ServerUnreachable::noSocket($socket),
+            $code === self::ECONNREFUSED => ServerUnreachable::nobodyListens($socket),
+            $code === self::EAGAIN, $code === self::ETIMEDOUT => ServerUnreachable::notAnswering($socket, $timeoutMs),
+            default => ServerUnreachable::because($socket, (string) $error === '' ? "error {$code}" : (string) $error),
         };
-    }
-
-    private static function errno(string $constant, int $linux): int
-    {
-        return defined($constant) ? constant($constant) : $linux;
     }
 
     /**

@@ -24,7 +24,7 @@ final readonly class Rates
     public static function measured(Inspector $inspector, ServerStatus $before, float $intervalS): self
     {
         $began = hrtime(true);
-        usleep((int) ($intervalS * 1_000_000));
+        usleep(max(0, (int) ($intervalS * 1_000_000)));
         $now = $inspector->status();
 
         return self::between($before, $now, (hrtime(true) - $began) / 1e9);

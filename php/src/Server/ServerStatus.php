@@ -18,7 +18,7 @@ final readonly class ServerStatus
      * @param  array<string, array{connections: int, channels: int, enabled: bool}>  $apps  by id
      * @param  array<string, int>  $metrics  by name, as in docs/operations.md
      * @param  array<string, int>  $limits
-     * @param  array<string, mixed>  $document  all of it, as it came
+     * @param  array<array-key, mixed>  $document  all of it, as it came
      */
     private function __construct(
         public string $version,
@@ -71,7 +71,7 @@ final readonly class ServerStatus
             self::number($document, 'uptime_s'),
             self::text($document, 'phase'),
             self::number($document, 'shards'),
-            array_values(array_filter(self::list($document, 'listen'), is_string(...))),
+            self::texts($document, 'listen'),
             ($document['tls'] ?? false) === true,
             is_string($document['path'] ?? null) ? $document['path'] : '',
             $apps,
@@ -80,8 +80,8 @@ final readonly class ServerStatus
             self::optionalNumber(self::list($document, 'memory'), 'rss_bytes'),
             self::optionalNumber($openFiles, 'open'),
             self::optionalNumber($openFiles, 'max'),
-            array_filter(self::list($document, 'limits'), is_int(...)),
-            array_filter(self::list($document, 'metrics'), is_int(...)),
+            self::numbers($document, 'limits'),
+            self::numbers($document, 'metrics'),
             $document,
         );
     }
@@ -132,6 +132,40 @@ final readonly class ServerStatus
     private static function list(array $values, string $key): array
     {
         return is_array($values[$key] ?? null) ? $values[$key] : throw self::lacks($key, 'a list or an object');
+    }
+
+    /**
+     * @param  array<array-key, mixed>  $values
+     * @return list<string>
+     */
+    private static function texts(array $values, string $key): array
+    {
+        $texts = [];
+
+        foreach (self::list($values, $key) as $value) {
+            if (is_string($value)) {
+                $texts[] = $value;
+            }
+        }
+
+        return $texts;
+    }
+
+    /**
+     * @param  array<array-key, mixed>  $values
+     * @return array<string, int>
+     */
+    private static function numbers(array $values, string $key): array
+    {
+        $numbers = [];
+
+        foreach (self::list($values, $key) as $name => $value) {
+            if (is_string($name) && is_int($value)) {
+                $numbers[$name] = $value;
+            }
+        }
+
+        return $numbers;
     }
 
     private static function lacks(string $key, string $expected): UnexpectedValueException

@@ -17,8 +17,6 @@ use Fanfare\Laravel\Exceptions\ServerNotStarted;
  */
 final class Watch
 {
-    private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'];
-
     /** `si_code` of a signal that a terminal sent to the whole foreground group, the command included. */
     private const int SENT_BY_KERNEL = 0x80;
 
@@ -57,7 +55,7 @@ final class Watch
      */
     public function run(): int
     {
-        $signals = array_map(static fn (string $name): int => constant($name), self::SIGNALS);
+        $signals = [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1];
         pcntl_sigprocmask(SIG_BLOCK, [SIGCHLD, ...$signals], $previous);
 
         try {
@@ -134,6 +132,7 @@ final class Watch
         error_clear_last();
         // A blocked signal would stay blocked in the child.
         pcntl_sigprocmask(SIG_SETMASK, [], $blocked);
+        $pipes = [];
         $child = @proc_open($this->command, [STDIN, STDOUT, STDERR], $pipes, null, self::environment());
         pcntl_sigprocmask(SIG_SETMASK, $blocked);
 
@@ -145,11 +144,11 @@ final class Watch
     }
 
     /**
-     * @param  array{signo?: int, code?: int}  $info
+     * @param  array<array-key, mixed>  $info  what pcntl_sigtimedwait() says
      */
     private function passOn(array $info): void
     {
-        $signal = $info['signo'] ?? SIGTERM;
+        $signal = is_int($info['signo'] ?? null) ? $info['signo'] : SIGTERM;
 
         $fromTerminal = ($info['code'] ?? 0) === self::SENT_BY_KERNEL;
 
