@@ -71,7 +71,7 @@ test('e_u4 4009 on a connection that was open: who does not sign in in time is d
     assert.equal(user.connection.state, 'connected');
 });
 
-test('e_h9 4009, the application ends a user\'s connections: disconnected for good, all of them and nobody else', async (t) => {
+test('e_h9 4009, the application ends the connections of a user: disconnected for good, all of them and nobody else', async (t) => {
     const stage = await Stage.open(t);
     const [one, two, other] = [stage.client({ user: ada }), stage.client({ user: ada }), stage.client({ user: { id: '2' } })];
     for (const client of [one, two, other]) {
