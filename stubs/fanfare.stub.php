@@ -65,7 +65,8 @@ final class Sidecar
      *
      * @return array{0: int, 1: string} The status that HTTP would have, and JSON.
      *
-     * @throws Unavailable No server can be reached, or it did not answer within ask_timeout_ms.
+     * @throws Unavailable No server can be reached; nothing was asked.
+     * @throws Unanswered It was asked, but did not answer within ask_timeout_ms, or ended before it did.
      * @throws TooLarge The question is larger than a message may be.
      * @throws Rejected The server refuses this process: credentials, user or version.
      * @throws \ValueError What is wrong with the arguments.
@@ -80,11 +81,14 @@ final class Sidecar
     public function transport(): string {}
 }
 
-/** What `broadcast()` says no with. */
+/** What `broadcast()` and `ask()` say no with. */
 class Exception extends \RuntimeException {}
 
 /** Nobody is there to take it; the publication was not accepted. */
 class Unavailable extends Exception {}
+
+/** A question was sent and not answered: whether it was carried out is not known. */
+class Unanswered extends Exception {}
 
 /** The server is there but does not read; the publication was not accepted. */
 class Full extends Exception {}

@@ -6,8 +6,10 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tungstenite::{Message, WebSocket};
 
 use crate::failure::Failure;
@@ -36,6 +38,32 @@ impl Subscriber {
     /// # Errors
     /// When the server does not answer as the protocol says.
     pub(crate) fn subscribe(address: SocketAddr, key: &str, channel: &str) -> Result<Self, Failure> {
+        let (mut subscriber, _) = Self::connect(address, key)?;
+        subscriber.begin(&json!({"channel": channel}))?;
+        Ok(subscriber)
+    }
+
+    /// The same on a presence channel, as the user `user_id`, with the app's signature.
+    ///
+    /// # Errors
+    /// As [`Subscriber::subscribe`].
+    pub(crate) fn join(
+        address: SocketAddr,
+        key: &str,
+        secret: &str,
+        channel: &str,
+        user_id: &str,
+    ) -> Result<Self, Failure> {
+        let (mut subscriber, socket_id) = Self::connect(address, key)?;
+        let channel_data = json!({"user_id": user_id}).to_string();
+        let signature = sign(secret, &format!("{socket_id}:{channel}:{channel_data}"))?;
+        let auth = format!("{key}:{signature}");
+        subscriber.begin(&json!({"channel": channel, "auth": auth, "channel_data": channel_data}))?;
+        Ok(subscriber)
+    }
+
+    /// Connects; gives the socket id too.
+    fn connect(address: SocketAddr, key: &str) -> Result<(Self, String), Failure> {
         let stream = TcpStream::connect(address).map_err(Failure::system(format!("connect to {address}")))?;
         stream
             .set_nodelay(true)
@@ -46,14 +74,25 @@ impl Subscriber {
             Failure::new(format!("expected the server to upgrade to a WebSocket, but found: {error}"))
         })?;
         let mut subscriber = Self { socket };
-        subscriber.expect("pusher:connection_established")?;
-        let subscription = json!({"event": "pusher:subscribe", "data": {"channel": channel}});
-        subscriber
-            .socket
+        let hello = subscriber.expect("pusher:connection_established")?;
+        let data: Value = hello
+            .get("data")
+            .and_then(Value::as_str)
+            .map(serde_json::from_str)
+            .transpose()
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let socket_id = data.get("socket_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok((subscriber, socket_id))
+    }
+
+    fn begin(&mut self, data: &Value) -> Result<(), Failure> {
+        let subscription = json!({"event": "pusher:subscribe", "data": data});
+        self.socket
             .send(Message::text(subscription.to_string()))
             .map_err(|error| Failure::new(format!("cannot subscribe: {error}")))?;
-        subscriber.expect("pusher_internal:subscription_succeeded")?;
-        Ok(subscriber)
+        self.expect("pusher_internal:subscription_succeeded").map(drop)
     }
 
     /// The next `count` events.
@@ -82,11 +121,11 @@ impl Subscriber {
             .collect()
     }
 
-    fn expect(&mut self, event: &str) -> Result<(), Failure> {
+    fn expect(&mut self, event: &str) -> Result<Value, Failure> {
         let text = self.read()?;
         let found: Value = serde_json::from_str(&text).unwrap_or_default();
         if found.get("event").and_then(Value::as_str) == Some(event) {
-            return Ok(());
+            return Ok(found);
         }
         Err(Failure::new(format!("expected the event {event} from the server, but found {text}")))
     }
@@ -103,6 +142,14 @@ impl Subscriber {
             }
         }
     }
+}
+
+/// Pusher's signature of a text: HMAC-SHA256 in lower-case hex.
+fn sign(secret: &str, text: &str) -> Result<String, Failure> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
+        .map_err(|error| Failure::new(format!("cannot sign: {error}")))?;
+    mac.update(text.as_bytes());
+    Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn monotonic_ns() -> u64 {

@@ -40,7 +40,8 @@ impl Inquiry {
     /// Asks, and waits for the answer up to `ask_timeout_ms`, and for the connection up to `connect_timeout_ms`.
     ///
     /// # Errors
-    /// [`Outcome`]: there is no answer. Whether the server has done what a `POST` asked for is then not known.
+    /// [`Outcome`]: there is no answer. After `Unanswered` it is not known whether the server has done what a `POST`
+    /// asked for; after any other it has not.
     pub(crate) fn ask(
         &mut self,
         identity: &Identity,
@@ -82,7 +83,7 @@ fn exchange(
     timeout: Duration,
 ) -> Result<Answer, Outcome> {
     let late = || {
-        Outcome::Unavailable(format!(
+        Outcome::Unanswered(format!(
             "expected an answer from the Fanfare server at {} within {} ms (ask_timeout_ms), but none came; see \
              whether it is stopped or overloaded",
             identity.socket,
@@ -90,7 +91,7 @@ fn exchange(
         ))
     };
     let gone = || {
-        Outcome::Unavailable(format!(
+        Outcome::Unanswered(format!(
             "expected an answer from the Fanfare server at {}, but it closed the connection; ask again",
             identity.socket
         ))

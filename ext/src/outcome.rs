@@ -1,4 +1,4 @@
-//! Everything that `broadcast()` may say no with, and the one function that makes it a PHP exception.
+//! Everything that `broadcast()` and `ask()` may say no with, and the one function that makes it a PHP exception.
 //!
 //! Owns the exception classes and the words; the places where things go wrong make an [`Outcome`].
 
@@ -17,6 +17,9 @@ pub(crate) enum Outcome {
     /// `Fanfare\Unavailable`: nobody can be reached behind the socket. Trying again later may help.
     #[error("{0}")]
     Unavailable(String),
+    /// `Fanfare\Unanswered`: a question was sent, and no answer came. Whether it was carried out is not known.
+    #[error("{0}")]
+    Unanswered(String),
     /// `Fanfare\Full`: the server is there but does not read fast enough. Trying again later may help.
     #[error("{0}")]
     Full(String),
@@ -49,6 +52,7 @@ impl Outcome {
     fn class(&self) -> &'static ClassEntry {
         match self {
             Self::Unavailable(_) => UNAVAILABLE.class(),
+            Self::Unanswered(_) => UNANSWERED.class(),
             Self::Full(_) => FULL.class(),
             Self::TooLarge(_) => TOO_LARGE.class(),
             Self::Rejected(_) => REJECTED.class(),
@@ -60,6 +64,7 @@ impl Outcome {
 
 static EXCEPTION: ClassSlot = ClassSlot::empty();
 static UNAVAILABLE: ClassSlot = ClassSlot::empty();
+static UNANSWERED: ClassSlot = ClassSlot::empty();
 static FULL: ClassSlot = ClassSlot::empty();
 static TOO_LARGE: ClassSlot = ClassSlot::empty();
 static REJECTED: ClassSlot = ClassSlot::empty();
@@ -72,7 +77,7 @@ impl From<Outcome> for PhpException {
     }
 }
 
-/// Registers `Fanfare\Exception` (a `RuntimeException`) and the four below it, natively: classes made by the
+/// Registers `Fanfare\Exception` (a `RuntimeException`) and the five below it, natively: classes made by the
 /// extension's macros could not be constructed or extended in PHP and would carry no file, line or trace.
 pub(crate) fn register_exceptions() -> Result<(), RegistrationError> {
     let below = |name| ClassBuilder::new(name).extends((|| EXCEPTION.class(), "Fanfare\\Exception"));
@@ -81,6 +86,7 @@ pub(crate) fn register_exceptions() -> Result<(), RegistrationError> {
         .registration(|class, _| EXCEPTION.fill(class))
         .register()?;
     below("Fanfare\\Unavailable").registration(|class, _| UNAVAILABLE.fill(class)).register()?;
+    below("Fanfare\\Unanswered").registration(|class, _| UNANSWERED.fill(class)).register()?;
     below("Fanfare\\Full").registration(|class, _| FULL.fill(class)).register()?;
     below("Fanfare\\TooLarge").registration(|class, _| TOO_LARGE.fill(class)).register()?;
     below("Fanfare\\Rejected").registration(|class, _| REJECTED.fill(class)).register()

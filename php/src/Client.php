@@ -22,8 +22,8 @@ use Stringable;
  * What Laravel's broadcasting has no word for: who is there, sending somebody away, and publishing without
  * event objects. Speaks for one app of the server; app() gives the client of another one.
  *
- * Publications take the way of the `fanfare` driver. Questions go over the server's HTTP API, by the
- * Unix socket or the configured URL; their answers are of all nodes.
+ * Publications take the way of the `fanfare` driver. Questions are those of the server's HTTP API; the
+ * extension asks them without HTTP, and without it they go by the Unix socket or to the configured URL.
  */
 final readonly class Client
 {

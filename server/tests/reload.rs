@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use fanfare_wire::attach::{Message, Purpose, RefusalCode, Transport};
 use harness::client::Client;
 use harness::php::{Peer, Php, Said};
+use harness::receiver::Receiver;
 use harness::{KEY, SECRET, Server, configuration, directory, run_to_end};
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -220,6 +221,22 @@ fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
     // A limit that is an app's own is taken at once, the node's as its default too.
     client.send(r#"{"event":"pusher:subscribe","data":{"channel":"two"}}"#);
     assert_eq!(client.event()["event"], "pusher:subscription_error");
+}
+
+#[test]
+fn w_webhooks_that_are_added_are_told_and_removed_ones_are_not() {
+    let (receiver, other) = (Receiver::start(), Receiver::start());
+    let mut scene = Scene::new(&json!([app("app")]));
+    let mut client = connect(&scene.server, "app");
+    let occupied = |channel: &str| json!({"name": "channel_occupied", "channel": channel});
+    client.subscribe("before");
+    for (receiver, channel) in [(&receiver, "one"), (&other, "two"), (&receiver, "three")] {
+        scene.configuration["apps"][0]["webhooks"] = json!([{"url": receiver.url("/")}]);
+        scene.reload();
+        client.subscribe(channel);
+        assert_eq!(receiver.events_until(|_| true), [occupied(channel)]);
+    }
+    assert!(other.rest().is_empty() && receiver.rest().is_empty());
 }
 
 #[test]

@@ -304,6 +304,22 @@ fn who_does_not_finish_the_handshake_is_closed_and_nobody_waits() {
 }
 
 #[test]
+fn sockets_that_do_not_finish_the_handshake_make_room_for_clients() {
+    let (directory, pair) = (directory(), Pair::new());
+    let mut configuration = encrypted(directory.path(), &pair);
+    configuration["shards"] = 1.into();
+    configuration["limits"] = json!({"http_connections_max": 3, "tls_handshake_timeout_ms": 600_000});
+    let server = Server::start(&configuration);
+    let crowd: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    for mut stream in &crowd {
+        // The ones that had to go may have been closed already.
+        let _ = stream.write_all(b"\x16\x03\x01\x02\x00\x01");
+    }
+    Client::connect_tls(&server, &[&pair]).settle();
+    assert!(server.metric("http_connections_turned_out_total") >= 17);
+}
+
+#[test]
 fn what_is_no_handshake_behind_its_first_byte_is_counted_and_harms_nobody() {
     let (directory, pair) = (directory(), Pair::new());
     let server = Server::start(&encrypted(directory.path(), &pair));

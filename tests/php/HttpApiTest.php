@@ -72,9 +72,18 @@ final class HttpApiTest extends TestCase
     }
 
     /**
-     * @param  'unix'|'url'  $way
+     * @return iterable<string, array{string}>
      */
-    #[DataProvider('ways')]
+    public static function waysOfQuestions(): iterable
+    {
+        yield from self::ways();
+        yield 'by the extension' => ['extension'];
+    }
+
+    /**
+     * @param  'unix'|'url'|'extension'  $way
+     */
+    #[DataProvider('waysOfQuestions')]
     public function test_h6_h7_h8_h10_who_is_there(string $way): void
     {
         $this->boot($way);
@@ -212,8 +221,8 @@ final class HttpApiTest extends TestCase
         $app = ChatApplication::boot([
             'fanfare.socket' => $this->scratch->path('fanfare.sock'),
             'fanfare.publish' => [
-                'transport' => 'http',
-                'fallback' => $way,
+                'transport' => $way === 'extension' ? 'auto' : 'http',
+                'fallback' => $way === 'extension' ? 'none' : $way,
                 'url' => $this->server->url,
                 'connect_timeout_ms' => 10_000,
                 'http_timeout_ms' => 10_000,

@@ -6,7 +6,7 @@ fanfare
 <?php
 class Mine extends Fanfare\Full {}
 
-foreach (['Unavailable', 'Full', 'TooLarge', 'Rejected'] as $name) {
+foreach (['Unavailable', 'Unanswered', 'Full', 'TooLarge', 'Rejected'] as $name) {
     echo implode(' < ', [$name, ...class_parents("Fanfare\\{$name}")]), "\n";
 }
 
@@ -25,6 +25,7 @@ try {
 ?>
 --EXPECT--
 Unavailable < Fanfare\Exception < RuntimeException < Exception
+Unanswered < Fanfare\Exception < RuntimeException < Exception
 Full < Fanfare\Exception < RuntimeException < Exception
 TooLarge < Fanfare\Exception < RuntimeException < Exception
 Rejected < Fanfare\Exception < RuntimeException < Exception

@@ -49,6 +49,7 @@ only in the extension: none
 only in the stub: none
 Fanfare\Exception: same
 Fanfare\Unavailable: same
+Fanfare\Unanswered: same
 Fanfare\Full: same
 Fanfare\TooLarge: same
 Fanfare\Rejected: same

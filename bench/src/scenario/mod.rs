@@ -4,6 +4,7 @@
 //! Every scenario measures with a new PHP process per repetition, after a warm-up that is not counted, and hands
 //! back one sample per repetition and line. All its lines come from the same repetitions.
 
+mod ask;
 mod call;
 mod laravel;
 mod latency;
@@ -30,7 +31,7 @@ pub(crate) struct Scenario {
 }
 
 /// All scenarios, in the order of the page.
-pub(crate) const ALL: &[Scenario] = &[call::SCENARIO, laravel::SCENARIO, latency::SCENARIO];
+pub(crate) const ALL: &[Scenario] = &[call::SCENARIO, laravel::SCENARIO, latency::SCENARIO, ask::SCENARIO];
 
 /// What every scenario is given.
 #[derive(Debug)]

@@ -11,8 +11,17 @@ namespace Fanfare\Laravel\Config;
 final readonly class AppConfig
 {
     private const array KEYS = [
-        'id', 'key', 'secret', 'encryption_master_key', 'enabled', 'client_events', 'subscription_count', 'allowed_origins', 'missing_origin',
-        'limits', 'webhooks',
+        'id',
+        'key',
+        'secret',
+        'encryption_master_key',
+        'enabled',
+        'client_events',
+        'subscription_count',
+        'allowed_origins',
+        'missing_origin',
+        'limits',
+        'webhooks',
     ];
 
     /**
@@ -60,8 +69,10 @@ final readonly class AppConfig
             'webhooks' => array_map(static fn (WebhookConfig $webhook): array => $webhook->document(), $this->webhooks),
         ];
 
-        return ['id' => $this->credentials->id, 'key' => $this->credentials->key, 'secret' => $this->credentials->secret]
-            + array_filter($own, static fn (mixed $value): bool => $value !== null && $value !== []);
+        return (
+            ['id' => $this->credentials->id, 'key' => $this->credentials->key, 'secret' => $this->credentials->secret]
+            + array_filter($own, static fn (mixed $value): bool => $value !== null && $value !== [])
+        );
     }
 
     private static function read(Section $app, AppCredentials $credentials): self

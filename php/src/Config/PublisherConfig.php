@@ -110,7 +110,7 @@ final readonly class PublisherConfig
     /**
      * The options array of Fanfare\Sidecar.
      *
-     * @return array{transport: 'auto'|'ring'|'socket', ring_bytes: int, publish_timeout_ms: int, connect_timeout_ms: int, exit_timeout_ms: int}
+     * @return array{transport: 'auto'|'ring'|'socket', ring_bytes: int, publish_timeout_ms: int, connect_timeout_ms: int, ask_timeout_ms: int, exit_timeout_ms: int}
      */
     public function sidecarOptions(): array
     {
@@ -120,6 +120,7 @@ final readonly class PublisherConfig
             'ring_bytes' => $this->ringBytes,
             'publish_timeout_ms' => $this->publishTimeoutMs,
             'connect_timeout_ms' => $this->connectTimeoutMs,
+            'ask_timeout_ms' => $this->httpTimeoutMs,
             'exit_timeout_ms' => $this->exitTimeoutMs,
         ];
     }

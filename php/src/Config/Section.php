@@ -283,7 +283,10 @@ final readonly class Section
     /**
      * One of the choices, or null when it is absent or empty.
      *
-     * @param  non-empty-list<string>  $choices
+     * @template T of string
+     *
+     * @param  non-empty-list<T>  $choices
+     * @return T|null
      */
     public function optionalOneOf(string $key, array $choices): ?string
     {

@@ -23,7 +23,7 @@ final readonly class ServerConfig
      * @param  list<string>  $trustedProxies
      * @param  list<int>  $socketUids
      * @param  array<string, int>  $limits
-     * @param  non-empty-list<AppConfig>  $apps
+     * @param  list<AppConfig>  $apps  at least one: none is a mistake that was reported
      */
     private function __construct(
         public string $host,
@@ -143,7 +143,9 @@ final readonly class ServerConfig
             return true;
         }
 
-        [$address, $bits] = explode('/', $text, 2) + [1 => null];
+        $parts = explode('/', $text, 2);
+        $address = $parts[0];
+        $bits = $parts[1] ?? null;
         $bitsMax = filter_var($address, FILTER_VALIDATE_IP, FILTER_FLAG_IPV4) === false ? 128 : 32;
 
         return filter_var($address, FILTER_VALIDATE_IP) !== false

@@ -11,12 +11,17 @@ final readonly class WebhookConfig
 {
     /** Pusher's names. */
     public const array EVENTS = [
-        'channel_occupied', 'channel_vacated', 'member_added', 'member_removed', 'client_event', 'cache_miss',
+        'channel_occupied',
+        'channel_vacated',
+        'member_added',
+        'member_removed',
+        'client_event',
+        'cache_miss',
         'subscription_count',
     ];
 
     /**
-     * @param  list<value-of<self::EVENTS>>  $events  none are all
+     * @param  list<string>  $events  some of EVENTS; none are all
      * @param  array<string, string>  $headers  sent along, by name
      */
     private function __construct(
@@ -51,13 +56,16 @@ final readonly class WebhookConfig
      */
     public function document(): array
     {
-        return array_filter([
-            'url' => $this->url,
-            'events' => $this->events,
-            'channel_prefix' => $this->channelPrefix,
-            'channel_suffix' => $this->channelSuffix,
-            'headers' => $this->headers,
-        ], static fn (mixed $value): bool => $value !== null && $value !== []);
+        return array_filter(
+            [
+                'url' => $this->url,
+                'events' => $this->events,
+                'channel_prefix' => $this->channelPrefix,
+                'channel_suffix' => $this->channelSuffix,
+                'headers' => $this->headers,
+            ],
+            static fn (mixed $value): bool => $value !== null && $value !== [],
+        );
     }
 
     /**

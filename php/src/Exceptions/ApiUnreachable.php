@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Exceptions;
 
+use Fanfare\Exception as SidecarFailed;
 use Fanfare\Laravel\Config\Endpoint;
 use RuntimeException;
 use Throwable;
@@ -36,6 +37,14 @@ final class ApiUnreachable extends RuntimeException implements ApiFailed
             "expected an answer from a Fanfare server at {$endpoint->label()} within {$endpoint->timeoutMs} ms, but found: ".rtrim($reason, '.')."; {$remedy}",
             $mayHaveArrived,
         );
+    }
+
+    /**
+     * @param  SidecarFailed  $e  the extension's word on it, which says what to do
+     */
+    public static function through(SidecarFailed $e, bool $mayHaveArrived): self
+    {
+        return new self($e->getMessage().($mayHaveArrived ? '; the request may have been carried out' : ''), $mayHaveArrived, $e);
     }
 
     /**

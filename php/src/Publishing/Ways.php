@@ -8,6 +8,7 @@ use Closure;
 use Fanfare\Laravel\Api\ApiTransport;
 use Fanfare\Laravel\Api\Connections;
 use Fanfare\Laravel\Api\HttpTransport;
+use Fanfare\Laravel\Api\SidecarTransport;
 use Fanfare\Laravel\Config\ApiWay;
 use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Config\PublisherConfig;
@@ -53,7 +54,7 @@ final class Ways
 
     /**
      * The ways of a question. The server of this host is asked first even where publications go through the
-     * extension alone.
+     * extension alone: by the extension where it is loaded, else over HTTP.
      *
      * @return non-empty-list<ApiTransport>
      */
@@ -66,7 +67,13 @@ final class Ways
             array_unshift($ways, ApiWay::Unix);
         }
 
-        return array_map($this->transport(...), $ways);
+        $transports = array_map($this->transport(...), $ways);
+
+        return (
+            $config->usesExtension() && extension_loaded('fanfare')
+                ? [new SidecarTransport($this->config), ...$transports]
+                : $transports
+        );
     }
 
     /**

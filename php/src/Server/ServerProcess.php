@@ -185,7 +185,17 @@ final class ServerProcess
      */
     private static function signals(): array
     {
-        return array_map(static fn (string $name): int => constant($name), self::SIGNALS);
+        $signals = [];
+
+        foreach (self::SIGNALS as $name) {
+            $signal = constant($name);
+
+            if (is_int($signal)) {
+                $signals[] = $signal;
+            }
+        }
+
+        return $signals;
     }
 
     /**

@@ -148,7 +148,7 @@ mod tests {
         let started = configuration("");
         let found = configuration(
             r#","listen":"127.0.0.1:2","path":"/ws","socket":"/t","socket_mode":"0600","socket_uids":[1],"shards":3,
-               "log":{"level":"trace","format":"json"},"limits":{"outbox_bytes_max":2048,"message_bytes_max":2048}"#,
+               "log":{"level":"trace","format":"json"},"webhook_ca_file":"/ca","limits":{"outbox_bytes_max":2048,"message_bytes_max":2048}"#,
         );
         let fields = [
             "listen",
@@ -159,6 +159,7 @@ mod tests {
             "shards",
             "log.level",
             "log.format",
+            "webhook_ca_file",
             "limits.outbox_bytes_max",
         ];
         assert_eq!(needs_restart(&started, &found), fields);

@@ -6,6 +6,8 @@ namespace Fanfare\Laravel\Tests\Config;
 
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
+use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\RunningCommand;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
 
@@ -38,6 +40,22 @@ final class AppConfigTest extends TestCase
         ];
 
         self::assertSame([self::APP + $own], self::apps([self::APP + $own]));
+        self::assertSame([0, "the configuration is sound\n"], self::check([self::APP + $own]));
+    }
+
+    public function test_what_laravel_does_not_judge_the_server_does(): void
+    {
+        [$code, $said] = self::check([self::APP + [
+            'allowed_origins' => 'https://example.com/path',
+            'limits' => ['attachments_max' => 5],
+            'webhooks' => [['url' => 'https://example.com', 'headers' => ['X-Pusher-Key' => 'mine']]],
+        ]]);
+
+        self::assertSame(64, $code);
+
+        foreach (['apps[0].allowed_origins[0]: ', 'apps[0].limits.attachments_max: ', 'apps[0].webhooks[0].headers'] as $mistake) {
+            self::assertStringContainsString($mistake, $said);
+        }
     }
 
     public function test_what_an_app_does_not_say_is_left_to_the_server(): void
@@ -195,6 +213,20 @@ final class AppConfigTest extends TestCase
         $json = ServerConfig::from(['apps' => $apps, 'socket' => '/s'])->toJson();
 
         return json_decode($json, true, flags: JSON_THROW_ON_ERROR)['apps'];
+    }
+
+    /**
+     * What the real server says of the document: exit code and words.
+     *
+     * @param  array<array-key, mixed>  $apps
+     * @return array{int, string}
+     */
+    private static function check(array $apps): array
+    {
+        $command = new RunningCommand([ChatApplication::serverBinary(), 'check', '--config', '-']);
+        $command->write(ServerConfig::from(['apps' => $apps, 'socket' => '/s'])->toJson())->closeInput();
+
+        return [$command->exitCode(), $command->transcript];
     }
 
     /**

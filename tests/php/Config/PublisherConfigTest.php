@@ -28,6 +28,7 @@ final class PublisherConfigTest extends TestCase
             'ring_bytes' => 1_048_576,
             'publish_timeout_ms' => 250,
             'connect_timeout_ms' => 500,
+            'ask_timeout_ms' => 5_000,
             'exit_timeout_ms' => 1_000,
         ], $config->sidecarOptions());
     }
