@@ -4,7 +4,8 @@ declare(strict_types=1);
 
 /*
  * Everything that Fanfare reads from Laravel's configuration, and the only place that reads the
- * environment for it. PHP workers read `apps`, `socket` and `publish`; `php artisan fanfare:start`
+ * environment for it. Variables of Reverb count where none of Fanfare's own is set
+ * (docs/migrate-from-reverb.md). PHP workers read `apps`, `socket` and `publish`; `php artisan fanfare:start`
  * reads `apps`, `socket` and `server`, and hands them to the server.
  *
  * Values are checked when they are first used; all mistakes are reported at once.
@@ -18,9 +19,9 @@ return [
      */
     'apps' => [
         [
-            'id' => env('FANFARE_APP_ID'),
-            'key' => env('FANFARE_APP_KEY'),
-            'secret' => env('FANFARE_APP_SECRET'),
+            'id' => env('FANFARE_APP_ID', env('REVERB_APP_ID')),
+            'key' => env('FANFARE_APP_KEY', env('REVERB_APP_KEY')),
+            'secret' => env('FANFARE_APP_SECRET', env('REVERB_APP_SECRET')),
             // For encrypted channels: 32 bytes in base64. PHP alone knows it, the server does not.
             'encryption_master_key' => env('FANFARE_ENCRYPTION_MASTER_KEY'),
 
@@ -28,7 +29,7 @@ return [
             'enabled' => env('FANFARE_APP_ENABLED', true),
 
             // Whether clients may send events to each other, Echo's whisper().
-            'client_events' => env('FANFARE_APP_CLIENT_EVENTS', true),
+            'client_events' => env('FANFARE_APP_CLIENT_EVENTS', env('REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM') !== 'none'),
 
             // Whether channels other than presence channels are told how many subscribe.
             'subscription_count' => env('FANFARE_APP_SUBSCRIPTION_COUNT', false),
@@ -56,6 +57,13 @@ return [
      * Composer-style and container deployments share that directory between CLI and FPM.
      */
     'socket' => env('FANFARE_SOCKET', storage_path('framework/fanfare.sock')),
+
+    /*
+     * Where browsers connect, as they write it: https://app.example, with a path if there is one
+     * before /app. Only `fanfare:doctor` uses it, to try whether a WebSocket gets through.
+     */
+    'url' => env('FANFARE_URL', (string) env('REVERB_HOST') === '' ? null
+        : env('REVERB_SCHEME', 'https').'://'.env('REVERB_HOST').':'.env('REVERB_PORT', 443)),
 
     /*
      * How broadcasts leave PHP. A connection in config/broadcasting.php may replace any of these values by
@@ -92,11 +100,11 @@ return [
 
     'server' => [
         // Where browsers connect. Port 0 lets the kernel choose; the server logs what it chose.
-        'host' => env('FANFARE_HOST', '0.0.0.0'),
-        'port' => env('FANFARE_PORT', 8080),
+        'host' => env('FANFARE_HOST', env('REVERB_SERVER_HOST', '0.0.0.0')),
+        'port' => env('FANFARE_PORT', env('REVERB_SERVER_PORT', 8080)),
 
         // What comes before /app/{key}, such as '/ws'; Echo's wsPath has the same.
-        'path' => env('FANFARE_PATH', ''),
+        'path' => env('FANFARE_PATH', env('REVERB_SERVER_PATH', '')),
 
         // Absolute paths of PEM files: with them the port speaks TLS, and nothing else. Renewed ones are
         // taken on SIGHUP. Behind a proxy that ends TLS, leave them out.
@@ -124,8 +132,14 @@ return [
             'format' => env('FANFARE_LOG_FORMAT', 'text'),
         ],
 
-        // Limits that differ from the server's own, by their name: ['outbox_bytes_max' => 1_048_576].
-        'limits' => [],
+        // Limits that differ from the server's own, by their name: ['outbox_bytes_max' => 1_048_576]. Those
+        // that Reverb has variables for are here.
+        'limits' => array_filter([
+            'activity_timeout_s' => env('REVERB_APP_ACTIVITY_TIMEOUT'),
+            'pong_timeout_s' => env('REVERB_APP_PING_INTERVAL'),
+            'app_connections_max' => env('REVERB_APP_MAX_CONNECTIONS'),
+            'message_bytes_max' => env('REVERB_APP_MAX_MESSAGE_SIZE'),
+        ], 'is_numeric'),
 
         // Whom to trust, beside the system's certificate authorities, when webhooks go to https: the absolute
         // path of a PEM file.

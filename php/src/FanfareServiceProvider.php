@@ -6,12 +6,19 @@ namespace Fanfare\Laravel;
 
 use Fanfare\Laravel\Api\Connections;
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
+use Fanfare\Laravel\Console\DoctorCommand;
+use Fanfare\Laravel\Console\InstallCommand;
+use Fanfare\Laravel\Console\RestartCommand;
 use Fanfare\Laravel\Console\StartCommand;
+use Fanfare\Laravel\Console\StatusCommand;
+use Fanfare\Laravel\Console\StopCommand;
+use Fanfare\Laravel\Console\TailCommand;
 use Fanfare\Laravel\Publishing\ExtensionNotice;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Illuminate\Broadcasting\BroadcastManager;
 use Illuminate\Contracts\Config\Repository;
 use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Foundation\DevCommands;
 use Illuminate\Support\ServiceProvider;
 
 /**
@@ -59,7 +66,12 @@ final class FanfareServiceProvider extends ServiceProvider
         }
 
         $this->publishes([self::CONFIG => $this->app->configPath('fanfare.php')], 'fanfare-config');
-        $this->commands([StartCommand::class]);
+        $this->commands([
+            InstallCommand::class, StartCommand::class, RestartCommand::class, StopCommand::class,
+            StatusCommand::class, TailCommand::class, DoctorCommand::class,
+        ]);
+        $this->joinReload();
+        $this->joinDevelopment($this->app->make('config'));
     }
 
     /**
@@ -69,6 +81,30 @@ final class FanfareServiceProvider extends ServiceProvider
     {
         if ($config->get('broadcasting.connections.fanfare') === null) {
             $config->set('broadcasting.connections.fanfare', ['driver' => 'fanfare']);
+        }
+    }
+
+    /**
+     * `php artisan reload`, after a deployment, has the server replaced.
+     */
+    private function joinReload(): void
+    {
+        // Not every Laravel 13 has it.
+        if (method_exists($this, 'reloads')) {
+            $this->reloads('fanfare:restart', 'fanfare');
+        }
+    }
+
+    /**
+     * `php artisan dev` starts the server too, where the application broadcasts through it.
+     */
+    private function joinDevelopment(Repository $config): void
+    {
+        $default = $config->get('broadcasting.default');
+
+        // Not every Laravel 13 has it.
+        if (class_exists(DevCommands::class) && is_string($default) && $config->get("broadcasting.connections.{$default}.driver") === 'fanfare') {
+            DevCommands::artisan(function_exists('pcntl_sigtimedwait') ? 'fanfare:start --watch' : 'fanfare:start', 'fanfare');
         }
     }
 }

@@ -184,6 +184,14 @@ impl Apps {
         self.0.load().apps.get(index.0).map(Arc::clone)
     }
 
+    /// Those that are configured, in the order in which this process came to know them.
+    pub fn configured(&self) -> Vec<Arc<App>> {
+        let table = self.0.load();
+        let mut indices: Vec<_> = table.by_id.values().map(|index| index.0).collect();
+        indices.sort_unstable();
+        indices.into_iter().map(|index| Arc::clone(&table.apps[index])).collect()
+    }
+
     /// How many are configured.
     pub fn len(&self) -> usize {
         self.0.load().by_id.len()

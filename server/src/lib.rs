@@ -7,7 +7,7 @@
 //! 3. [`hub`] *delivers*: encodes the WebSocket frame once and finds the shards with subscribers;
 //! 4. [`shard`]: each connection's outbox *enqueues* the frame, and *flushes* once per batch.
 //!
-//! [`webhooks`] tells an app's URLs what happens in its channels.
+//! [`tail`] shows publications to whoever asks to watch; [`webhooks`] tells an app's URLs what happens in its channels.
 //!
 //! [`pusher`] is the protocol without I/O, [`http`] the requests on the port and the Unix socket, [`lifecycle`]
 //! how the server starts, serves, reads its configuration again and leaves, [`tls`] its certificate. [`limits`], [`metrics`] and [`pusher::codes`] are catalogues that
@@ -32,5 +32,6 @@ pub mod node;
 pub mod publication;
 pub mod pusher;
 pub mod shard;
+pub mod tail;
 pub mod tls;
 pub mod webhooks;

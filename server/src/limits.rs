@@ -253,6 +253,18 @@ limits! {
     webhook_retry_s = 300, 0..=86_400,
         "the event is dropped", Some("webhooks_dropped_total");
 
+    // Watching.
+
+    /// Readers of `GET /tail` at a time.
+    tails_max = 16, 1..=1_000,
+        "a further one is answered 503", None;
+    /// Lines that wait for one of them.
+    tail_lines_max = 256, 1..=65_536,
+        "lines are lost, and the reader is told how many", None;
+    /// Bytes of an event's data in one line.
+    tail_data_bytes_max = 16 * KIB, 0..=MIB,
+        "the line has the beginning, and says so", None;
+
     // Leaving.
 
     /// How long leaving in good order may take.

@@ -126,6 +126,11 @@ metrics! {
 }
 
 impl Metrics {
+    /// Names and numbers now, in the order of this file.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Self::CATALOGUE.iter().map(|metric| metric.name).zip(self.values())
+    }
+
     /// Prometheus' text format.
     pub fn render(&self) -> String {
         let mut out = String::new();

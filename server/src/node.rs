@@ -5,8 +5,9 @@
 //! told when a channel or a user changes ([`Herald`]), and what a new configuration changes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
@@ -31,6 +32,7 @@ use crate::pusher::admission::{self, Refusal};
 use crate::pusher::channel::{self, Kind};
 use crate::pusher::events;
 use crate::shard::Post;
+use crate::tail::Tails;
 use crate::webhooks::{Event, EventKind, Webhooks};
 
 /// Subscribers from which on they are told their number only every now and then.
@@ -43,6 +45,10 @@ pub struct Node {
     pub apps: Apps,
     /// What comes before `/app/{key}`.
     pub path: String,
+    /// Where clients connect.
+    pub listen: Vec<SocketAddr>,
+    /// When this process began to serve, by the wall clock and by one that nobody sets.
+    pub started: (SystemTime, Instant),
     /// Certificate and key; none where nothing is encrypted. Replaced while it runs.
     pub tls: ArcSwapOption<rustls::ServerConfig>,
     /// Whose word about a client's address counts. Replaced while it runs.
@@ -53,6 +59,8 @@ pub struct Node {
     pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who watches publications pass.
+    pub tails: Tails,
     webhooks: Webhooks,
     broker: MemoryBroker,
     mailboxes: Vec<mpsc::UnboundedSender<Post>>,
@@ -102,6 +110,9 @@ impl Node {
         Self {
             apps: Apps::new(configuration.apps),
             path: configuration.path,
+            listen: configuration.listen,
+            started: (SystemTime::now(), Instant::now()),
+            tails: Tails::new(&configuration.limits),
             tls: ArcSwapOption::empty(),
             proxies: ArcSwap::from_pointee(configuration.trusted_proxies),
             socket_uids: configuration.socket_uids,
@@ -153,6 +164,7 @@ impl Node {
                 "publication"
             );
         }
+        self.tails.show(app, publication);
         self.broker.publish(app, publication, round);
     }
 

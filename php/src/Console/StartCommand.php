@@ -10,8 +10,10 @@ use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerNotStarted;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Fanfare\Laravel\Server\ServerProcess;
+use Fanfare\Laravel\Server\Watch;
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
+use Illuminate\Contracts\Foundation\Application;
 use Symfony\Component\Console\Attribute\AsCommand;
 use Symfony\Component\Console\Output\OutputInterface;
 
@@ -28,13 +30,26 @@ final class StartCommand extends Command
         {--host= : The IP address to listen on instead of fanfare.server.host}
         {--port= : The port to listen on instead of fanfare.server.port; 0 lets the kernel choose}
         {--socket= : The Unix socket to use instead of fanfare.socket}
-        {--debug : Log at level debug}';
+        {--debug : Log at level debug}
+        {--watch : Start it again whenever .env or config/ changes; for development}';
 
     protected $description = 'Start the Fanfare server and stay until it ends';
 
-    public function handle(Repository $config, BinaryLocator $locator): int
+    protected $help = <<<'HELP'
+        Hands this application's configuration to the binary on a pipe, and passes signals on: SIGTERM, SIGINT and SIGQUIT have the server leave in good order.
+        Run it under a supervisor (deploy/). With <info>--watch</info>, which is not for production, every change of .env or config/ restarts it and closes all connections.
+
+        Exit codes: <info>0</info> the server has left in good order; <info>1</info> it could not be started, or could not serve; <info>64</info> mistakes in the configuration;
+        <info>75</info> <info>fanfare:restart</info> asked for another one; <info>128 + n</info> the server was ended by signal n.
+        HELP;
+
+    public function handle(Application $app, Repository $config, BinaryLocator $locator): int
     {
         try {
+            if ($this->option('watch')) {
+                return $this->watch($app);
+            }
+
             $server = ServerConfig::from((array) $config->get('fanfare'), $this->overrides());
             $process = new ServerProcess($locator->locate($server->binary), ['serve', '--config', '-', '--stop-with-parent']);
 
@@ -50,6 +65,25 @@ final class StartCommand extends Command
 
             return self::FAILURE;
         }
+    }
+
+    private function watch(Application $app): int
+    {
+        if ($app->isProduction()) {
+            $this->fault('--watch: expected an application in development, found APP_ENV=production. It would close all connections whenever a file changes; after a deployment, run `php artisan fanfare:restart`.');
+
+            return self::MISTAKEN_CONFIGURATION;
+        }
+
+        if (! function_exists('pcntl_sigtimedwait')) {
+            $this->fault('--watch: expected the PHP extension "pcntl", found that this PHP has not loaded it. Install it, or restart by hand.');
+
+            return self::FAILURE;
+        }
+
+        $files = static fn (): array => [$app->environmentFilePath(), $app->getCachedConfigPath(), ...(glob($app->configPath('*.php')) ?: [])];
+
+        return (new Watch(Watch::ownCommandWithout('--watch'), $files, fn (string $words) => $this->components->info($words)))->run();
     }
 
     /**

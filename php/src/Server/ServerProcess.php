@@ -17,8 +17,14 @@ use SensitiveParameter;
  */
 final class ServerProcess
 {
+    /**
+     * Exit code after SIGUSR1, by which `fanfare:restart` asks for another server. EX_TEMPFAIL: a supervisor
+     * that leaves alone what ended well starts this again.
+     */
+    public const int RESTART = 75;
+
     /** Passed on to the server: the ones by which terminals and supervisors end or reload a program. */
-    private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'];
+    private const array SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'];
 
     private const string TERMINAL = '/dev/tty';
 
@@ -33,6 +39,8 @@ final class ServerProcess
 
     /** @var list<array{signo: int, code?: int}> */
     private array $early = [];
+
+    private bool $isRestarting = false;
 
     /** Whether the end of the terminal is the end of this process: not with `nohup`, which takes it from our input. */
     private bool $followsTerminal = false;
@@ -158,9 +166,11 @@ final class ServerProcess
             return;
         }
 
+        $this->isRestarting = $this->isRestarting || $signal['signo'] === SIGUSR1;
+
         // Ctrl-C reaches the server without us; a second one would ask it to leave at once.
         if (! $fromTerminal) {
-            proc_terminate($process, $signal['signo']);
+            proc_terminate($process, $signal['signo'] === SIGUSR1 ? SIGTERM : $signal['signo']);
         }
     }
 
@@ -176,6 +186,10 @@ final class ServerProcess
 
     private function exitCode(int $code): int
     {
+        if ($code === 0 && $this->isRestarting) {
+            return self::RESTART;
+        }
+
         // PHP says -1 when it cannot know.
         return $code < 0 ? 1 : $code;
     }

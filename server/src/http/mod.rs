@@ -2,12 +2,14 @@
 //!
 //! Owns routing, the WebSocket upgrade request (RFC 6455 section 4.2), Pusher's HTTP API ([`api`]), TLS where it is
 //! configured, whose address a client has, and the form of errors: `{"error":{"code":…,"message":…}}`. Leaves the
-//! upgraded socket to [`crate::shard`]. Metrics are served on the Unix socket only, where the peer's user is checked:
-//! they are nobody else's business.
+//! upgraded socket to [`crate::shard`]. Metrics, the server's status and the tail are served on the Unix socket only,
+//! where the peer's user is checked: they are nobody else's business.
 
 pub mod api;
 mod encryption;
 mod proxies;
+mod status;
+mod tail;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -16,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::rt::{Read, Write};
@@ -101,7 +103,12 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
         let (shard, origin) = (Rc::clone(&shard), origin.clone());
         async move {
             origin.visitor().inspect(|visitor| visitor.is_answered());
-            let answer = answer(shard, request, &origin).await;
+            let answer = if origin.visitor().is_none() && tail::is_requested(&request) {
+                tail::answer(&shard, &request)
+                    .map_or_else(|error| error.map(Either::Left), |lines| lines.map(Either::Right))
+            } else {
+                answer(shard, request, &origin).await.map(Either::Left)
+            };
             origin.visitor().inspect(|visitor| visitor.waits());
             Ok::<_, Infallible>(answer)
         }
@@ -151,6 +158,9 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, origin: &Origin) -
             let text = shard.node.metrics.render();
             typed(StatusCode::OK, "text/plain; version=0.0.4", text)
         }),
+        ("/status", Origin::Socket) => {
+            when_read(&request, || json(StatusCode::OK, status::render(&shard.node)))
+        }
         (path, _) if api::is_api(path, &shard.node.path) => api::answer(shard, request).await,
         (path, Origin::Port(_)) if upgrade::is_clients_path(&shard, path) => {
             let mut answer = error(

@@ -209,6 +209,16 @@ impl Directory {
         self.read(name).get_key_value(name).map(|(name, channel)| channel.occupancy(name))
     }
 
+    /// How many channels have subscribers; those that come and go meanwhile may be counted or not.
+    pub fn len(&self) -> usize {
+        self.stripes.iter().map(|stripe| stripe.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// Whether no channel has a subscriber.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All channels whose name begins with `prefix`, in no order that means anything.
     pub fn occupancies(&self, prefix: &str) -> Vec<Occupancy> {
         let mut found = Vec::new();

@@ -104,7 +104,7 @@ pub fn serve(loaded: Loaded, source: Source, follows_parent: bool) -> Result<(),
 }
 
 async fn conduct(
-    loaded: Loaded,
+    mut loaded: Loaded,
     source: Source,
     bound: Bound,
     mut signals: Signals,
@@ -117,6 +117,8 @@ async fn conduct(
     let (ended, mut endings) = mpsc::unbounded_channel();
     let Bound { listeners, addresses, socket } = bound;
     let (socket_listener, socket_file) = socket.split();
+    // With the ports that the system chose; what is configured stays what a reload is compared with.
+    loaded.configuration.listen.clone_from(&addresses);
     let tls = loaded.tls.is_some();
     let Started { node, mut running, telling } =
         start_shards(loaded, listeners, socket_listener, watching, &ended)?;

@@ -218,7 +218,7 @@ final class StartCommandTest extends TestCase
             'FANFARE_BINARY' => ChatApplication::serverBinary(),
         ]);
 
-        return $application->run(['fanfare:start', ...$options], $terminal);
+        return $application->run(['fanfare:start', ...$options], terminal: $terminal);
     }
 
     private static function serverOf(RunningCommand $command): int

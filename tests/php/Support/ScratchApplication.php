@@ -39,11 +39,45 @@ final readonly class ScratchApplication
     }
 
     /**
-     * The same, perhaps on a terminal of its own.
-     *
-     * @param  list<string>  $arguments
+     * The same in a PHP that has not loaded the extension, which tests get from a directory of their own.
      */
-    public function run(array $arguments, bool $terminal = false): RunningCommand
+    public function artisanWithoutExtension(string ...$arguments): RunningCommand
+    {
+        return $this->run($arguments, ['PHP_INI_SCAN_DIR' => null]);
+    }
+
+    /**
+     * @param  list<string>  $arguments
+     * @param  array<string, string|null>  $changes  of the environment; null: not in it
+     */
+    public function run(array $arguments, array $changes = [], bool $terminal = false): RunningCommand
+    {
+        return new RunningCommand($this->command(...$arguments), null, self::environment($changes), $terminal);
+    }
+
+    /**
+     * Under a supervisor of four words: what ends with another exit code than 0 is started again.
+     */
+    public function supervised(string ...$arguments): RunningCommand
+    {
+        $loop = 'while :; do "$@"; code=$?; echo "ended with $code"; [ $code = 0 ] && exit 0; done';
+
+        return new RunningCommand(['sh', '-c', $loop, 'supervisor', ...$this->command(...$arguments)], null, self::environment());
+    }
+
+    /**
+     * @return list<string>
+     */
+    private function command(string ...$arguments): array
+    {
+        return [PHP_BINARY, $this->artisan, '--no-ansi', ...$arguments];
+    }
+
+    /**
+     * @param  array<string, string|null>  $changes
+     * @return array<string, string>
+     */
+    private static function environment(array $changes = []): array
     {
         $environment = array_filter(
             getenv(),
@@ -51,6 +85,6 @@ final readonly class ScratchApplication
             ARRAY_FILTER_USE_KEY,
         );
 
-        return new RunningCommand([PHP_BINARY, $this->artisan, '--no-ansi', ...$arguments], null, $environment, $terminal);
+        return array_filter($changes + $environment, is_string(...));
     }
 }

@@ -1,0 +1,197 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Console;
+
+use Fanfare\Laravel\Config\PublisherConfig;
+use Fanfare\Laravel\Config\ServerConfig;
+use Fanfare\Laravel\Exceptions\InvalidConfiguration;
+use Fanfare\Laravel\Exceptions\ServerUnreachable;
+use Fanfare\Laravel\Server\BinaryLocator;
+use Fanfare\Laravel\Server\Health;
+use Fanfare\Laravel\Server\Inspector;
+use Fanfare\Laravel\Server\Rates;
+use Fanfare\Laravel\Server\ServerStatus;
+use Fanfare\Laravel\Server\Versions;
+use Fanfare\Laravel\Server\WaysOut;
+use Illuminate\Console\Command;
+use Illuminate\Contracts\Config\Repository;
+use Symfony\Component\Console\Attribute\AsCommand;
+use Symfony\Component\Console\Output\OutputInterface;
+
+/**
+ * `php artisan fanfare:status`: what the running server is doing. Exit code: 0 when it serves this
+ * application in good health, 1 when not or when it cannot be reached, 64 for mistakes in the configuration.
+ */
+#[AsCommand(name: 'fanfare:status')]
+final class StatusCommand extends Command
+{
+    protected $signature = 'fanfare:status
+        {--json : One JSON document on standard output}
+        {--interval=1 : Seconds between the two looks that rates are computed from; 0: no rates}
+        {--socket= : The Unix socket to ask instead of fanfare.socket}';
+
+    protected $description = 'Show what the Fanfare server is doing; the exit code says whether it is healthy';
+
+    protected $help = <<<'HELP'
+        Asks the server over its Unix socket. Run it as root, as the server's user, or as a user of FANFARE_SOCKET_UIDS.
+
+        Exit codes: <info>0</info> healthy; <info>1</info> not healthy (the problems are listed) or not reachable; <info>64</info> mistakes in the configuration.
+        HELP;
+
+    public function handle(Repository $config, BinaryLocator $locator): int
+    {
+        $socket = $this->option('socket');
+        $interval = $this->option('interval');
+
+        if (! is_string($interval) || ! is_numeric($interval) || (float) $interval < 0 || (float) $interval > 3_600) {
+            return $this->fault("--interval: expected seconds from 0 to 3600, found \"{$interval}\".", 'usage', 64);
+        }
+
+        try {
+            $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);
+            $ways = new WaysOut(PublisherConfig::from((array) $config->get('fanfare'), self::connection($config)));
+            $inspector = new Inspector($server->socket);
+            $status = $inspector->status();
+            $rates = (float) $interval > 0 ? Rates::measured($inspector, $status, (float) $interval) : null;
+        } catch (InvalidConfiguration $e) {
+            return $this->fault($e->getMessage(), 'configuration', 64);
+        } catch (ServerUnreachable $e) {
+            return $this->fault($e->getMessage(), $e->reason, self::FAILURE);
+        }
+
+        $status = $rates === null ? $status : $rates->now;
+        $versions = Versions::installed($locator, $server->binary);
+        $problems = Health::problems($status, $versions, $server, $ways);
+
+        $this->option('json')
+            ? $this->writeJson($status, $versions, $rates, $problems, $ways)
+            : $this->writeTable($status, $versions, $rates, $problems, $server, $ways);
+
+        return $problems === [] ? self::SUCCESS : self::FAILURE;
+    }
+
+    /**
+     * The connection whose broadcasts are meant: the default one, if that is Fanfare's.
+     *
+     * @return array<array-key, mixed>
+     */
+    private static function connection(Repository $config): array
+    {
+        $default = $config->get('broadcasting.default');
+        $connection = is_string($default) ? $config->get("broadcasting.connections.{$default}") : null;
+
+        return is_array($connection) && ($connection['driver'] ?? null) === 'fanfare' ? $connection : [];
+    }
+
+    /**
+     * @param  list<string>  $problems
+     */
+    private function writeJson(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, WaysOut $ways): void
+    {
+        $this->json([
+            'healthy' => $problems === [],
+            'problems' => $problems,
+            'versions' => ['server' => $status->version, 'extension' => $versions->extension, 'binary' => $versions->binary],
+            'binary' => $versions->path,
+            'transport' => $ways->words(),
+            'rates' => $rates?->perSecond,
+            'server' => $status->document,
+        ]);
+    }
+
+    /**
+     * @param  list<string>  $problems
+     */
+    private function writeTable(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, ServerConfig $config, WaysOut $ways): void
+    {
+        $rows = [
+            'Server' => "{$status->phase}, version {$status->version}, pid {$status->pid}",
+            'Uptime' => self::duration($status->uptimeS).', since '.date('Y-m-d H:i:s T', $status->startedAt),
+            'Extension in this PHP' => $versions->extension === null ? 'not loaded' : "version {$versions->extension}",
+            'Broadcasts of this PHP go by' => $ways->words(),
+            'Binary' => $versions->binary === null ? 'none that runs' : "version {$versions->binary}, {$versions->path}",
+            'Listening on' => implode(', ', $status->listen),
+            'Socket' => $config->socket,
+            'Connections' => number_format($status->metric('connections')).' of at most '.number_format($status->limits['connections_max'] ?? 0),
+            'Channels' => number_format($status->channels()),
+            'Attached PHP processes' => $status->attachedByRing + $status->attachedBySocket === 0 ? '0'
+                : "{$status->attachedByRing} by shared memory, {$status->attachedBySocket} by socket",
+            'Publications' => number_format($status->metric('publications_total')).' so far'.self::rate($rates, 'publications_total'),
+            'Deliveries' => number_format($status->metric('deliveries_total')).' so far'.self::rate($rates, 'deliveries_total'),
+            'Messages from clients' => number_format($status->metric('messages_total')).' so far'.self::rate($rates, 'messages_total'),
+            'Memory' => $status->memoryBytes === null ? 'not known' : number_format($status->memoryBytes / 1_048_576, 1).' MiB',
+            'Open files' => $status->openFiles === null ? 'not known' : number_format($status->openFiles).' of at most '.number_format($status->openFilesMax ?? 0),
+            'Threads (shards)' => (string) $status->shards,
+        ];
+
+        $this->newLine();
+
+        foreach ($rows as $name => $value) {
+            $this->components->twoColumnDetail($name, self::plain($value));
+        }
+
+        $this->newLine();
+
+        foreach ($status->apps as $id => $app) {
+            $this->components->twoColumnDetail(
+                self::plain("App {$id}").($app['enabled'] ? '' : ' (switched off)'),
+                number_format($app['connections']).' connections, '.number_format($app['channels']).' channels',
+            );
+        }
+
+        $this->newLine();
+
+        foreach ($problems as $problem) {
+            $this->components->error(self::plain($problem));
+        }
+
+        if ($problems === []) {
+            $this->components->info('Healthy.');
+        }
+    }
+
+    private function fault(string $message, string $reason, int $code): int
+    {
+        $this->option('json')
+            ? $this->json(['healthy' => false, 'problems' => [$message], 'reason' => $reason])
+            : $this->output->getErrorStyle()->writeln(['', $message, ''], OutputInterface::OUTPUT_RAW);
+
+        return $code;
+    }
+
+    /**
+     * @param  array<string, mixed>  $document
+     */
+    private function json(array $document): void
+    {
+        $this->output->writeln(
+            json_encode($document, JSON_THROW_ON_ERROR | JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE),
+            OutputInterface::OUTPUT_RAW,
+        );
+    }
+
+    private static function rate(?Rates $rates, string $metric): string
+    {
+        return $rates === null ? '' : ', '.number_format($rates->perSecond[$metric], 1).' a second';
+    }
+
+    private static function duration(int $seconds): string
+    {
+        $parts = array_filter([
+            'd' => intdiv($seconds, 86_400),
+            'h' => intdiv($seconds, 3_600) % 24,
+            'min' => intdiv($seconds, 60) % 60,
+            's' => $seconds % 60,
+        ]);
+
+        return $parts === [] ? '0 s' : implode(' ', array_map(static fn (int $n, string $unit): string => "{$n} {$unit}", $parts, array_keys($parts)));
+    }
+
+    /** Text with a backslash or an angle bracket is text, and no style. */
+    private static function plain(string $text): string
+    {
+        return \Symfony\Component\Console\Formatter\OutputFormatter::escape($text);
+    }
+}

@@ -1,0 +1,269 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Tests\Console;
+
+use Fanfare\Laravel\Tests\Support\FreshApplication;
+use Fanfare\Laravel\Tests\Support\Scratch;
+use PHPUnit\Framework\Attributes\DataProvider;
+use PHPUnit\Framework\TestCase;
+
+/**
+ * `php artisan fanfare:install` in applications as `laravel new` leaves them.
+ */
+final class InstallCommandTest extends TestCase
+{
+    private const string REVERB = <<<'ENV'
+        BROADCAST_CONNECTION=reverb
+
+        REVERB_APP_ID=654321
+        REVERB_APP_KEY=reverbkeyreverbkey12
+        REVERB_APP_SECRET=reverbsecretreverb12
+        REVERB_HOST="localhost"
+        REVERB_PORT=8080
+        REVERB_SCHEME=http
+        REVERB_SCALING_ENABLED=false
+
+        VITE_REVERB_APP_KEY="${REVERB_APP_KEY}"
+        VITE_REVERB_HOST="${REVERB_HOST}"
+        VITE_REVERB_PORT="${REVERB_PORT}"
+        VITE_REVERB_SCHEME="${REVERB_SCHEME}"
+
+        ENV;
+
+    private Scratch $scratch;
+
+    protected function setUp(): void
+    {
+        $this->scratch = new Scratch;
+    }
+
+    protected function tearDown(): void
+    {
+        $this->scratch->remove();
+    }
+
+    public function test_a_fresh_application_is_set_up_so_that_it_starts(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        $install = $app->artisan(['fanfare:install', '--no-interaction']);
+        self::assertSame(0, $install->exitCode(), $install->transcript);
+
+        $env = $app->read('.env');
+        self::assertStringContainsString("\nBROADCAST_CONNECTION=fanfare\nFILESYSTEM_DISK=local\n", $env);
+        self::assertMatchesRegularExpression('/^FANFARE_APP_ID=[1-9]\d{5}$/m', $env);
+        self::assertMatchesRegularExpression('/^FANFARE_APP_KEY=[a-z0-9]{20}$/m', $env);
+        self::assertSame(1, preg_match('/^FANFARE_APP_SECRET=([a-z0-9]{20})$/m', $env, $secret));
+        self::assertStringContainsString('VITE_REVERB_APP_KEY="${FANFARE_APP_KEY}"', $env);
+
+        // Neither the new secret nor an old one was shown.
+        self::assertStringNotContainsString($secret[1], $install->transcript);
+        self::assertStringNotContainsString('hunter2', $install->transcript);
+        self::assertStringContainsString('+ FANFARE_APP_SECRET=(20 characters)', $install->transcript);
+
+        self::assertSame((string) file_get_contents(dirname(__DIR__, 3).'/php/config/fanfare.php'), $app->read('config/fanfare.php'));
+        self::assertStringContainsString("broadcaster: 'reverb'", $app->read('resources/js/echo.js'));
+        self::assertStringContainsString("import './echo';", $app->read('resources/js/bootstrap.js'));
+        self::assertStringContainsString('npm install --save-dev laravel-echo pusher-js', $install->transcript);
+
+        $routes = $app->artisan(['route:list', '--path=broadcasting', '--json']);
+        self::assertSame(0, $routes->exitCode());
+        self::assertStringContainsString('broadcasting\/auth', $routes->transcript);
+
+        $server = $app->artisan(['fanfare:start', '--host=127.0.0.1', '--port=0']);
+        $server->line('serving');
+        self::assertSame(0, $server->signal(SIGTERM)->exitCode());
+    }
+
+    public function test_a_second_run_changes_nothing(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        $app->artisan(['fanfare:install', '--no-interaction'])->exitCode();
+        $before = $app->contents();
+
+        foreach (['--no-interaction', '--force'] as $how) {
+            $again = $app->artisan(['fanfare:install', $how]);
+            self::assertSame(0, $again->exitCode());
+            self::assertStringContainsString('no file has to change', $again->transcript);
+            self::assertSame($before, $app->contents());
+        }
+    }
+
+    public function test_every_change_is_shown_and_asked_for_and_may_be_declined(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        $before = $app->contents();
+        $install = $app->artisan(['fanfare:install'], terminal: true);
+
+        foreach (['.env', 'config/fanfare.php', 'routes/channels.php', 'bootstrap/app.php', 'resources/js/echo.js', 'resources/js/bootstrap.js'] as $path) {
+            $install->line("Write {$path}?");
+            $install->write("no\n");
+        }
+
+        self::assertSame(1, $install->exitCode());
+        self::assertSame($before, $app->contents());
+
+        // Yes is the default.
+        $install = $app->artisan(['fanfare:install'], terminal: true);
+        $install->line('+ BROADCAST_CONNECTION=fanfare');
+        $install->line('Write .env?');
+        $install->write("\n");
+        $install->line('Written: .env');
+
+        foreach (range(1, 5) as $_) {
+            $install->line('Write ');
+            $install->write("yes\n");
+        }
+
+        self::assertSame(0, $install->exitCode(), $install->transcript);
+        self::assertStringContainsString("channels: __DIR__.'/../routes/channels.php',", $app->read('bootstrap/app.php'));
+    }
+
+    public function test_what_a_person_wrote_is_replaced_only_when_that_is_asked_for(): void
+    {
+        $pusher = "import Echo from 'laravel-echo';\nwindow.Echo = new Echo({ broadcaster: 'pusher' });\n";
+        $app = new FreshApplication($this->scratch, ['resources/js/echo.js' => $pusher, '.env' => "VITE_REVERB_APP_KEY=mine\n"]);
+
+        $careful = $app->artisan(['fanfare:install', '--no-interaction']);
+        self::assertSame(1, $careful->exitCode());
+        self::assertSame($pusher, $app->read('resources/js/echo.js'));
+        self::assertStringContainsString("\n  - window.Echo = new Echo({ broadcaster: 'pusher' });", $careful->transcript);
+        self::assertStringContainsString('Left out: resources/js/echo.js', $careful->transcript);
+        self::assertStringContainsString('VITE_REVERB_APP_KEY=mine', $app->read('.env'));
+        self::assertStringContainsString('BROADCAST_CONNECTION=fanfare', $app->read('.env'));
+
+        $forced = $app->artisan(['fanfare:install', '--force']);
+        self::assertSame(0, $forced->exitCode(), $forced->transcript);
+        self::assertStringContainsString("broadcaster: 'reverb'", $app->read('resources/js/echo.js'));
+        self::assertStringContainsString('VITE_REVERB_APP_KEY="${FANFARE_APP_KEY}"', $app->read('.env'));
+    }
+
+    public function test_from_reverb_keeps_its_variables_and_says_what_each_means(): void
+    {
+        $app = new FreshApplication($this->scratch, ['.env' => self::REVERB, 'resources/js/echo.js' => "new Echo({ broadcaster: 'reverb' });\n", 'resources/js/bootstrap.js' => "import './echo';\n"]);
+        $install = $app->artisan(['fanfare:install', '--from-reverb', '--no-interaction'], ['FANFARE_BINARY' => dirname(__DIR__, 3).'/target/release/fanfare']);
+
+        self::assertSame(0, $install->exitCode(), $install->transcript);
+        self::assertSame(str_replace('BROADCAST_CONNECTION=reverb', 'BROADCAST_CONNECTION=fanfare', self::REVERB), $app->read('.env'));
+        self::assertSame("new Echo({ broadcaster: 'reverb' });\n", $app->read('resources/js/echo.js'));
+        self::assertMatchesRegularExpression('/REVERB_APP_KEY \.+ the app\'s public key/', $install->transcript);
+        self::assertMatchesRegularExpression('/REVERB_SCALING_ENABLED \.+ not used/', $install->transcript);
+        self::assertStringNotContainsString('reverbsecretreverb12', $install->transcript);
+    }
+
+    public function test_from_reverb_without_its_credentials_is_refused(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        $install = $app->artisan(['fanfare:install', '--from-reverb', '--no-interaction']);
+
+        self::assertSame(1, $install->exitCode());
+        self::assertStringContainsString('found no REVERB_APP_ID, REVERB_APP_KEY, REVERB_APP_SECRET', $install->transcript);
+        self::assertSame(FreshApplication::env(), $app->read('.env'));
+    }
+
+    public function test_an_application_without_env_is_told_how_to_make_it(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        unlink("{$app->directory}/.env");
+        $install = $app->artisan(['fanfare:install', '--no-interaction']);
+
+        self::assertSame(1, $install->exitCode());
+        self::assertStringContainsString('cp .env.example .env', $install->transcript);
+    }
+
+    /**
+     * @param  array<string, string>  $files
+     */
+    #[DataProvider('frameworks')]
+    public function test_react_and_vue_get_configure_echo_behind_their_imports(array $files, string $entry, string $expected): void
+    {
+        $app = new FreshApplication($this->scratch, $files);
+        $install = $app->artisan(['fanfare:install', '--no-interaction']);
+
+        self::assertSame(0, $install->exitCode(), $install->transcript);
+        self::assertSame($expected, $app->read($entry));
+        self::assertFileDoesNotExist("{$app->directory}/resources/js/echo.js");
+        self::assertStringContainsString('@laravel/echo-', $install->transcript);
+    }
+
+    /**
+     * @return iterable<string, array{array<string, string>, string, string}>
+     */
+    public static function frameworks(): iterable
+    {
+        $manifest = static fn (string $package): string => json_encode(['dependencies' => [$package => '^19']], JSON_THROW_ON_ERROR);
+        $code = static fn (string $package): string => "import { configureEcho } from '{$package}';\n\nconfigureEcho({\n    broadcaster: 'reverb',\n});\n";
+
+        yield 'React' => [
+            ['package.json' => $manifest('react'), 'resources/js/app.tsx' => "import '../css/app.css';\n\nimport {\n    createRoot,\n} from 'react-dom/client';\n\ncreateRoot();\n"],
+            'resources/js/app.tsx',
+            "import '../css/app.css';\n\nimport {\n    createRoot,\n} from 'react-dom/client';\n{$code('@laravel/echo-react')}\ncreateRoot();\n",
+        ];
+        yield 'Vue' => [
+            ['package.json' => $manifest('vue'), 'resources/js/app.ts' => "createApp();\n"],
+            'resources/js/app.ts',
+            $code('@laravel/echo-vue')."\ncreateApp();\n",
+        ];
+    }
+
+    public function test_without_echo_scripts_and_their_variables_are_left_alone(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        self::assertSame(0, $app->artisan(['fanfare:install', '--no-interaction', '--without-echo'])->exitCode());
+
+        self::assertFileDoesNotExist("{$app->directory}/resources/js/echo.js");
+        self::assertStringNotContainsString('VITE_REVERB', $app->read('.env'));
+    }
+
+    public function test_a_linked_env_stays_a_link_and_keeps_its_mode(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        $shared = $this->scratch->file('shared.env', FreshApplication::env(), 0o600);
+        unlink("{$app->directory}/.env");
+        symlink($shared, "{$app->directory}/.env");
+
+        self::assertSame(0, $app->artisan(['fanfare:install', '--no-interaction'])->exitCode());
+
+        self::assertSame('link', filetype("{$app->directory}/.env"));
+        self::assertStringContainsString('FANFARE_APP_SECRET=', (string) file_get_contents($shared));
+        self::assertSame(0o600, fileperms($shared) & 0o777);
+    }
+
+    public function test_a_file_that_cannot_be_written_is_named(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        mkdir("{$app->directory}/routes/channels.php");
+        mkdir("{$app->directory}/routes/channels.php/full");
+
+        $install = $app->artisan(['fanfare:install', '--no-interaction']);
+
+        self::assertSame(1, $install->exitCode());
+        self::assertStringContainsString("Expected to write {$app->directory}/routes/channels.php, found: ", $install->transcript);
+        self::assertSame([], glob("{$app->directory}/routes/*.fanfare-*"));
+    }
+
+    public function test_a_missing_extension_is_explained_with_the_file_to_load(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        $install = $app->artisan(['fanfare:install', '--no-interaction'], ['PHP_INI_SCAN_DIR' => null]);
+
+        self::assertSame(0, $install->exitCode());
+        self::assertStringContainsString('The extension is not loaded in this PHP', $install->transcript);
+        self::assertStringContainsString('Put "extension=', $install->transcript);
+        self::assertStringContainsString('fanfare:install --build', $install->transcript);
+    }
+
+    public function test_a_build_that_fails_is_said_and_nothing_is_written(): void
+    {
+        $make = $this->scratch->file('bin/make', "#!/bin/sh\necho \"make \$*, \$FANFARE_DEV\"\nexit 3\n", 0o755);
+        $app = new FreshApplication($this->scratch);
+        $before = $app->contents();
+        $install = $app->artisan(['fanfare:install', '--no-interaction', '--build'], ['PATH' => dirname($make).':/usr/bin:/bin', 'FANFARE_DEV' => null]);
+
+        self::assertSame(1, $install->exitCode());
+        self::assertStringContainsString('make -C '.dirname(__DIR__, 3).' build, machine', $install->transcript);
+        self::assertStringContainsString('found exit code 3', $install->transcript);
+        self::assertSame($before, $app->contents());
+    }
+}

@@ -1,0 +1,200 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Tests\Console;
+
+use Fanfare\Laravel\Tests\Support\RunningCommand;
+use Fanfare\Laravel\Tests\Support\RunningServer;
+use Fanfare\Laravel\Tests\Support\Scratch;
+use Fanfare\Sidecar;
+use PHPUnit\Framework\TestCase;
+
+/**
+ * `php artisan fanfare:status` with the real server.
+ */
+final class StatusCommandTest extends TestCase
+{
+    private Scratch $scratch;
+
+    protected function setUp(): void
+    {
+        $this->scratch = new Scratch;
+    }
+
+    protected function tearDown(): void
+    {
+        $this->scratch->remove();
+    }
+
+    public function test_a_server_in_good_health_is_shown_as_a_table(): void
+    {
+        $server = new RunningServer($this->scratch);
+        $status = $server->application->artisan('fanfare:status', '--interval=0.01');
+
+        self::assertSame(0, $status->exitCode(), $status->transcript);
+
+        foreach (["pid {$server->pid}", "127.0.0.1:{$server->port}", $this->scratch->path('fanfare.sock'), 'App test', 'a second', 'MiB', 'Healthy.'] as $words) {
+            self::assertStringContainsString($words, $status->transcript);
+        }
+
+        $server->stop();
+    }
+
+    public function test_the_same_as_json_counts_what_was_published_between_two_looks(): void
+    {
+        $server = new RunningServer($this->scratch);
+        $sidecar = new Sidecar($this->scratch->path('fanfare.sock'), RunningServer::KEY, 'test-secret-3f9a', ['transport' => 'socket', 'connect_timeout_ms' => 10_000]);
+        $sidecar->broadcast('orders', 'Shipped', '{}');
+
+        // The server acknowledges after it has counted.
+        do {
+            [$code, $report] = self::json($server->application->artisan('fanfare:status', '--json', '--interval=0'));
+            self::assertSame(0, $code);
+        } while ($report['server']['metrics']['publications_total'] === 0);
+
+        self::assertTrue($report['healthy']);
+        self::assertSame([], $report['problems']);
+        self::assertNull($report['rates']);
+        self::assertSame(['ring' => 0, 'socket' => 1], $report['server']['attachments']);
+        self::assertSame(phpversion('fanfare'), $report['versions']['extension']);
+        self::assertEquals(['id' => 'test', 'enabled' => true, 'connections' => 0, 'channels' => 0], $report['server']['apps'][0]);
+
+        [, $report] = self::json($server->application->artisan('fanfare:status', '--json', '--interval=0.01'));
+        self::assertEqualsWithDelta(0.0, $report['rates']['publications_total'], 0.0);
+
+        $server->stop();
+    }
+
+    public function test_without_the_extension_and_a_fallback_it_is_not_healthy_and_says_so(): void
+    {
+        $server = new RunningServer($this->scratch, ['FANFARE_FALLBACK' => 'none']);
+        $status = $server->application->artisanWithoutExtension('fanfare:status', '--interval=0');
+
+        self::assertSame(1, $status->exitCode());
+        self::assertStringContainsString('has not loaded the extension', $status->transcript);
+
+        $server->stop();
+    }
+
+    public function test_the_way_that_broadcasts_take_is_shown(): void
+    {
+        $server = new RunningServer($this->scratch);
+
+        [, $with] = self::json($server->application->artisan('fanfare:status', '--json', '--interval=0'));
+        self::assertSame('the extension (shared memory, or the socket), then HTTP over the Unix socket', $with['transport']);
+
+        [$code, $without] = self::json($server->application->artisanWithoutExtension('fanfare:status', '--json', '--interval=0'));
+        self::assertSame([0, 'HTTP over the Unix socket, since the extension is not loaded'], [$code, $without['transport']]);
+
+        $server->stop();
+    }
+
+    public function test_a_binary_of_another_version_is_a_problem(): void
+    {
+        $binary = $this->scratch->file('fanfare', "#!/bin/sh\necho 'fanfare 9.9.9'\n", 0o700);
+        $server = new RunningServer($this->scratch);
+        $application = RunningServer::application($this->scratch, ['FANFARE_BINARY' => $binary]);
+
+        [$code, $report] = self::json($application->artisan('fanfare:status', '--json', '--interval=0'));
+
+        self::assertSame(1, $code);
+        self::assertFalse($report['healthy']);
+        self::assertCount(1, $report['problems']);
+        self::assertStringContainsString("The binary {$binary} is 9.9.9, the running server {$report['versions']['server']}: `php artisan fanfare:restart`", $report['problems'][0]);
+
+        $server->stop();
+    }
+
+    public function test_an_app_that_the_server_does_not_have_is_a_problem(): void
+    {
+        $server = new RunningServer($this->scratch);
+        $status = RunningServer::application($this->scratch, ['FANFARE_APP_ID' => 'other'])->artisan('fanfare:status', '--interval=0');
+
+        self::assertSame(1, $status->exitCode());
+        self::assertStringContainsString('does not know the app other', preg_replace('/\s+/', ' ', $status->transcript));
+
+        $server->stop();
+    }
+
+    public function test_a_server_that_is_not_there_is_an_exit_code_and_a_remedy(): void
+    {
+        $application = RunningServer::application($this->scratch);
+        $status = $application->artisan('fanfare:status');
+
+        self::assertSame(1, $status->exitCode());
+        self::assertStringContainsString('found no such file. Start it with `php artisan fanfare:start`', $status->transcript);
+
+        [$code, $report] = self::json($application->artisan('fanfare:status', '--json'));
+        self::assertSame(1, $code);
+        self::assertSame('no_socket', $report['reason']);
+    }
+
+    public function test_a_server_that_was_killed_left_a_file_behind(): void
+    {
+        $server = new RunningServer($this->scratch);
+        posix_kill($server->pid, SIGKILL);
+        $server->command->exitCode();
+
+        [$code, $report] = self::json($server->application->artisan('fanfare:status', '--json'));
+
+        self::assertSame([1, 'nobody_listens'], [$code, $report['reason']]);
+    }
+
+    public function test_a_socket_that_this_user_may_not_open_is_told_apart(): void
+    {
+        if (posix_geteuid() !== 0) {
+            self::markTestSkipped('only root can become another user');
+        }
+
+        $server = new RunningServer($this->scratch, ['FANFARE_SOCKET_MODE' => '0600']);
+        chmod($this->scratch->path(''), 0o755);
+
+        self::assertSame('not_permitted', $this->asNobody());
+
+        // The file allows it, the server does not.
+        chmod($this->scratch->path('fanfare.sock'), 0o666);
+        self::assertSame('not_allowed', $this->asNobody());
+
+        $server->stop();
+    }
+
+    public function test_a_socket_path_that_is_too_long_is_a_mistake_of_the_configuration(): void
+    {
+        $application = RunningServer::application($this->scratch, ['FANFARE_SOCKET' => '/tmp/'.str_repeat('x', 103)]);
+        $status = $application->artisan('fanfare:status');
+
+        self::assertSame(64, $status->exitCode());
+        self::assertStringContainsString('that is 108 bytes', $status->transcript);
+    }
+
+    public function test_a_wrong_interval_is_refused(): void
+    {
+        $status = RunningServer::application($this->scratch)->artisan('fanfare:status', '--interval=soon');
+
+        self::assertSame(64, $status->exitCode());
+        self::assertStringContainsString('--interval: expected seconds from 0 to 3600, found "soon"', $status->transcript);
+    }
+
+    private function asNobody(): string
+    {
+        $file = $this->scratch->file('ask.php', sprintf(
+            '<?php require %s; posix_setuid(65534); try { (new Fanfare\Laravel\Server\Inspector(%s))->status(); echo "reached\n"; }'
+                .' catch (Fanfare\Laravel\Exceptions\ServerUnreachable $e) { echo $e->reason, "\n"; }',
+            var_export(dirname(__DIR__).'/bootstrap.php', true),
+            var_export($this->scratch->path('fanfare.sock'), true),
+        ));
+        $command = new RunningCommand([PHP_BINARY, $file]);
+        $command->exitCode();
+
+        return trim($command->transcript);
+    }
+
+    /**
+     * @return array{int, array<string, mixed>}
+     */
+    private static function json(RunningCommand $command): array
+    {
+        return [$command->exitCode(), json_decode($command->transcript, true, flags: JSON_THROW_ON_ERROR)];
+    }
+}
