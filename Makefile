@@ -40,6 +40,10 @@ lint: dev ## check format, lints and house rules
 bench: build ## measure, and print one page of results
 	@exec bench/run
 
+.PHONY: dist
+dist: build ## pack the extension, the server and the extension's source, with checksums, in target/dist
+	@exec dist/build
+
 .PHONY: clean
 clean: ## remove what was built here (not the cached root)
 	rm -rf target

@@ -18,6 +18,8 @@ final readonly class OpenFilesCheck implements Check
 
     private const int ATTACHMENTS_MAX = 4_096;
 
+    private const int HTTP_CONNECTIONS_MAX = 16_384;
+
     public function title(): string
     {
         return 'Open files';
@@ -29,7 +31,8 @@ final readonly class OpenFilesCheck implements Check
         $configured = $subject->server()->limits ?? [];
         $connections = $running->limits['connections_max'] ?? $configured['connections_max'] ?? self::CONNECTIONS_MAX;
         $attachments = $running->limits['attachments_max'] ?? $configured['attachments_max'] ?? self::ATTACHMENTS_MAX;
-        $needed = $connections + self::PER_ATTACHMENT * $attachments + self::OTHERS;
+        $http = $running->limits['http_connections_max'] ?? $configured['http_connections_max'] ?? self::HTTP_CONNECTIONS_MAX;
+        $needed = $connections + $http + self::PER_ATTACHMENT * $attachments + self::OTHERS;
 
         if ($running?->openFilesMax !== null) {
             [$limit, $whose] = [$running->openFilesMax, 'The running server'];

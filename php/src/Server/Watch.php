@@ -151,11 +151,14 @@ final class Watch
     {
         $signal = $info['signo'] ?? SIGTERM;
 
-        if ($signal !== SIGUSR1) {
+        $fromTerminal = ($info['code'] ?? 0) === self::SENT_BY_KERNEL;
+
+        // SIGHUP ends us when the terminal is closed; sent by somebody, it asks for what was renewed.
+        if ($signal !== SIGUSR1 && ($signal !== SIGHUP || $fromTerminal)) {
             $this->isStopping = true;
         }
 
-        if ($this->child !== null && ($info['code'] ?? 0) !== self::SENT_BY_KERNEL) {
+        if ($this->child !== null && ! $fromTerminal) {
             proc_terminate($this->child, $signal);
         }
     }

@@ -52,6 +52,7 @@ pub(super) fn render(node: &Node) -> String {
         "open_files": {"open": open_files_open(), "max": open_files.current},
         "limits": {
             "connections_max": node.limits.connections_max,
+            "http_connections_max": node.limits.http_connections_max,
             "attachments_max": node.limits.attachments_max,
         },
         "tails": node.tails.len(),
