@@ -67,8 +67,13 @@ final class FanfareServiceProvider extends ServiceProvider
 
         $this->publishes([self::CONFIG => $this->app->configPath('fanfare.php')], 'fanfare-config');
         $this->commands([
-            InstallCommand::class, StartCommand::class, RestartCommand::class, StopCommand::class,
-            StatusCommand::class, TailCommand::class, DoctorCommand::class,
+            InstallCommand::class,
+            StartCommand::class,
+            RestartCommand::class,
+            StopCommand::class,
+            StatusCommand::class,
+            TailCommand::class,
+            DoctorCommand::class,
         ]);
         $this->joinReload();
         $this->joinDevelopment($this->app->make('config'));

@@ -22,9 +22,12 @@ final readonly class BinaryCheck implements Check
         $versions = $subject->versions();
 
         if ($versions->path === null || $versions->binary === null) {
-            yield Finding::error((string) $versions->binaryFault, $versions->path === null
-                ? 'Download or build the server (docs/extension.md, docs/commands.md), or set FANFARE_BINARY to where it is.'
-                : 'It is damaged, or built for another machine: install the one for '.php_uname('m').'.');
+            yield Finding::error(
+                (string) $versions->binaryFault,
+                $versions->path === null
+                    ? 'Download or build the server (docs/extension.md, docs/commands.md), or set FANFARE_BINARY to where it is.'
+                    : 'It is damaged, or built for another machine: install the one for '.php_uname('m').'.',
+            );
 
             return;
         }

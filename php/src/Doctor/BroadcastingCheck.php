@@ -23,7 +23,9 @@ final readonly class BroadcastingCheck implements Check
         yield $driver === 'fanfare'
             ? Finding::good("The default connection \"{$name}\" is Fanfare's.")
             : Finding::error(
-                "The default broadcasting connection is \"{$name}\"".($driver === null ? ', which does not exist' : ", of the driver ".(is_string($driver) ? $driver : 'null')).': events do not go through Fanfare.',
+                "The default broadcasting connection is \"{$name}\""
+                .($driver === null ? ', which does not exist' : ', of the driver '.(is_string($driver) ? $driver : 'null'))
+                .': events do not go through Fanfare.',
                 'Set BROADCAST_CONNECTION=fanfare in .env'.($subject->configurationCache === null ? '.' : ', and `php artisan config:cache`.'),
             );
     }

@@ -19,7 +19,7 @@ final readonly class CliExtensionCheck implements Check
         $version = phpversion('fanfare');
 
         if ($version !== false) {
-            yield Finding::good("PHP ".PHP_VERSION." on the command line has loaded fanfare {$version}.");
+            yield Finding::good('PHP '.PHP_VERSION." on the command line has loaded fanfare {$version}.");
 
             return;
         }

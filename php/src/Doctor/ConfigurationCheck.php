@@ -43,7 +43,10 @@ final readonly class ConfigurationCheck implements Check
         $newer = array_filter($subject->configurationSources, static fn (string $file): bool => (int) @filemtime($file) > $cachedAt);
 
         yield $newer === []
-            ? Finding::note("The configuration is cached ({$subject->configurationCache}), and no source is newer.", 'After a change of .env or config/: `php artisan config:cache`.')
+            ? Finding::note(
+                "The configuration is cached ({$subject->configurationCache}), and no source is newer.",
+                'After a change of .env or config/: `php artisan config:cache`.',
+            )
             : Finding::warning(
                 'The configuration is cached, and these are newer than the cache: '.implode(', ', $newer).'. What they say now is not in force.',
                 'Run `php artisan config:cache` (or config:clear), then `php artisan fanfare:restart`, and reload PHP-FPM and queue workers.',

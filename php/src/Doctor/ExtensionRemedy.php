@@ -26,8 +26,12 @@ final readonly class ExtensionRemedy
             default => "Install fanfare.so for PHP {$minor}: `pie install fanfare/fanfare`, or `make build` in a checkout (docs/extension.md).",
         };
 
-        return "{$get} Put \"extension=".($file ?? 'fanfare')."\" into {$where}"
-            .($sapi === 'fpm' ? ", and restart PHP-FPM (`systemctl restart php{$minor}-fpm`)." : '.');
+        return (
+            "{$get} Put \"extension="
+            .($file ?? 'fanfare')
+            ."\" into {$where}"
+            .($sapi === 'fpm' ? ", and restart PHP-FPM (`systemctl restart php{$minor}-fpm`)." : '.')
+        );
     }
 
     /**
@@ -41,7 +45,10 @@ final readonly class ExtensionRemedy
     {
         return match (true) {
             $ways === null, $ways->isCutOff() => Finding::error("{$fact}: {$who} cannot broadcast.", $remedy),
-            $ways->isDetour() => Finding::warning("{$fact}: {$who} broadcast by {$ways->words()}, which is slower.", "{$remedy} If it is left out on purpose, set FANFARE_TRANSPORT=http."),
+            $ways->isDetour() => Finding::warning(
+                "{$fact}: {$who} broadcast by {$ways->words()}, which is slower.",
+                "{$remedy} If it is left out on purpose, set FANFARE_TRANSPORT=http.",
+            ),
             default => Finding::note("{$fact}, and FANFARE_TRANSPORT=http does not want it."),
         };
     }

@@ -19,7 +19,10 @@ final readonly class FpmExtensionCheck implements Check
         $fpm = $subject->fpm();
 
         if ($fpm === []) {
-            yield Finding::note('No php-fpm was found on this machine.', 'If requests are served elsewhere (a container, another host), run fanfare:doctor there.');
+            yield Finding::note(
+                'No php-fpm was found on this machine.',
+                'If requests are served elsewhere (a container, another host), run fanfare:doctor there.',
+            );
         }
 
         $others = array_filter($fpm, static fn (FpmBinary $found): bool => $found->isOfThisPhp()) !== [];
@@ -35,7 +38,9 @@ final readonly class FpmExtensionCheck implements Check
             $remedy = ExtensionRemedy::for('fpm', $found->version, $found->ini, $found->scanned);
 
             // A machine may keep an older php-fpm that this application does not use.
-            yield $found->isOfThisPhp() || ! $others ? ExtensionRemedy::finding($subject->waysOut(false), $message, 'requests', $remedy) : Finding::note("{$message}.", "If it serves this application: {$remedy}");
+            yield $found->isOfThisPhp() || ! $others
+                ? ExtensionRemedy::finding($subject->waysOut(false), $message, 'requests', $remedy)
+                : Finding::note("{$message}.", "If it serves this application: {$remedy}");
         }
     }
 }

@@ -32,7 +32,7 @@ final readonly class OpenFilesCheck implements Check
         $connections = $running->limits['connections_max'] ?? $configured['connections_max'] ?? self::CONNECTIONS_MAX;
         $attachments = $running->limits['attachments_max'] ?? $configured['attachments_max'] ?? self::ATTACHMENTS_MAX;
         $http = $running->limits['http_connections_max'] ?? $configured['http_connections_max'] ?? self::HTTP_CONNECTIONS_MAX;
-        $needed = $connections + $http + self::PER_ATTACHMENT * $attachments + self::OTHERS;
+        $needed = $connections + $http + (self::PER_ATTACHMENT * $attachments) + self::OTHERS;
 
         if ($running?->openFilesMax !== null) {
             [$limit, $whose] = [$running->openFilesMax, 'The running server'];
@@ -45,10 +45,16 @@ final readonly class OpenFilesCheck implements Check
         if (! is_int($limit)) {
             yield Finding::note('The limit of open files is not known without ext-posix.');
         } elseif ($limit >= $needed) {
-            yield Finding::good("{$whose} may have {$this->number($limit)} open; {$this->number($connections)} connections and {$this->number($attachments)} PHP processes need {$this->number($needed)}.");
+            yield Finding::good(
+                "{$whose} may have {$this->number($limit)} open; {$this->number($connections)} connections and {$this->number(
+     $attachments,
+ )} PHP processes need {$this->number($needed)}.",
+            );
         } else {
             yield Finding::warning(
-                "{$whose} may have {$this->number($limit)} open, but {$this->number($connections)} connections (connections_max) and {$this->number($attachments)} PHP processes (attachments_max) need {$this->number($needed)}: clients beyond that wait or are turned away.",
+                "{$whose} may have {$this->number($limit)} open, but {$this->number($connections)} connections (connections_max) and {$this->number(
+     $attachments,
+ )} PHP processes (attachments_max) need {$this->number($needed)}: clients beyond that wait or are turned away.",
                 "Raise it (LimitNOFILE={$needed} in systemd, minfds of supervisor, ulimit -Hn), or set fanfare.server.limits.connections_max to what is meant.",
             );
         }

@@ -50,8 +50,14 @@ final readonly class PortCheck implements Check
 
         // PHP gives no number for a failed bind.
         yield match (true) {
-            str_contains($error, 'Address already in use') => Finding::error("Another program listens on {$server->listen()}.", "Stop it (`ss -ltnp 'sport = :{$server->port}'` names it), or set FANFARE_PORT."),
-            str_contains($error, 'Permission denied') => Finding::error("This user may not listen on {$server->listen()}.", 'Use a port from 1024 on, behind a proxy, or give the server CAP_NET_BIND_SERVICE.'),
+            str_contains($error, 'Address already in use') => Finding::error(
+                "Another program listens on {$server->listen()}.",
+                "Stop it (`ss -ltnp 'sport = :{$server->port}'` names it), or set FANFARE_PORT.",
+            ),
+            str_contains($error, 'Permission denied') => Finding::error(
+                "This user may not listen on {$server->listen()}.",
+                'Use a port from 1024 on, behind a proxy, or give the server CAP_NET_BIND_SERVICE.',
+            ),
             default => Finding::error("Cannot listen on {$server->listen()}: {$error}.", 'Set FANFARE_HOST to an address of this machine, such as 0.0.0.0.'),
         };
     }

@@ -27,13 +27,24 @@ final readonly class PublicUrlCheck implements Check
         $url = $subject->url ?? ($running === null ? null : self::direct($running));
 
         if ($key === null || $url === null) {
-            yield Finding::note('Not looked at: '.($key === null ? 'the configuration has mistakes.' : ($running === null ? 'no server runs, and no URL is known.' : 'the server speaks TLS for a name, and no URL is known.')), 'Set FANFARE_URL to where browsers connect, or give --url=https://….');
+            yield Finding::note(
+                'Not looked at: '
+                .(
+                    $key === null
+                        ? 'the configuration has mistakes.'
+                        : ($running === null ? 'no server runs, and no URL is known.' : 'the server speaks TLS for a name, and no URL is known.')
+                ),
+                'Set FANFARE_URL to where browsers connect, or give --url=https://….',
+            );
 
             return;
         }
 
         if ($subject->url === null) {
-            yield Finding::note("No public URL is known, so the server is tried directly ({$url}).", 'Set FANFARE_URL to where browsers connect, or give --url=https://…, to try the proxy in front of it too.');
+            yield Finding::note(
+                "No public URL is known, so the server is tried directly ({$url}).",
+                'Set FANFARE_URL to where browsers connect, or give --url=https://…, to try the proxy in front of it too.',
+            );
         }
 
         yield $this->judge(WebSocketHandshake::attempt($url, $key, $subject->origin, $this->timeoutS), $url);
@@ -42,14 +53,23 @@ final readonly class PublicUrlCheck implements Check
     private function judge(WebSocketHandshake $handshake, string $url): Finding
     {
         if ($handshake->fault !== null) {
-            return Finding::error("{$url}: {$handshake->fault}.", $handshake->remedy ?? 'See whether the name and port are right, and whether a proxy listens there.');
+            return Finding::error(
+                "{$url}: {$handshake->fault}.",
+                $handshake->remedy ?? 'See whether the name and port are right, and whether a proxy listens there.',
+            );
         }
 
         if ($handshake->status === 101) {
             return match (true) {
                 $handshake->event === 'pusher:connection_established' => Finding::good("A WebSocket client connects to {$url} ({$handshake->ms} ms)."),
-                $handshake->code === 4001 => Finding::error("{$url} leads to a server that has no app with this key.", 'It is another server, or one that was started with another FANFARE_APP_KEY.'),
-                default => Finding::error("{$url} accepts WebSockets, but says: ".($handshake->said === '' ? 'nothing' : $handshake->said), 'docs/operations.md ("What clients are told") has the codes.'),
+                $handshake->code === 4001 => Finding::error(
+                    "{$url} leads to a server that has no app with this key.",
+                    'It is another server, or one that was started with another FANFARE_APP_KEY.',
+                ),
+                default => Finding::error(
+                    "{$url} accepts WebSockets, but says: ".($handshake->said === '' ? 'nothing' : $handshake->said),
+                    'docs/operations.md ("What clients are told") has the codes.',
+                ),
             };
         }
 
@@ -60,10 +80,22 @@ final readonly class PublicUrlCheck implements Check
                 "{$found}: a proxy in between does not pass on the headers Upgrade and Connection, or speaks HTTP/1.0 to the server.",
                 self::NGINX,
             ),
-            $handshake->status >= 300 && $handshake->status < 400 => Finding::error("{$found}, a redirection to {$handshake->location}, which WebSocket clients do not follow.", 'Use the address that it redirects to.'),
-            $handshake->status === 404 => Finding::error("{$found}: whatever is there does not pass /app/… on to Fanfare.", 'Let the proxy pass the location /app/ on to the server (deploy/nginx.conf). If the server has a path before it, the URL must have it too.'),
-            in_array($handshake->status, [502, 503, 504], true) => Finding::error("{$found}: the proxy does not reach the server.", 'Compare its upstream with FANFARE_HOST and FANFARE_PORT, and see whether the server runs.'),
-            default => Finding::error("{$found}: it is not Fanfare that answers.", 'Let the proxy pass the location /app/ on to the server (deploy/nginx.conf).'),
+            $handshake->status >= 300 && $handshake->status < 400 => Finding::error(
+                "{$found}, a redirection to {$handshake->location}, which WebSocket clients do not follow.",
+                'Use the address that it redirects to.',
+            ),
+            $handshake->status === 404 => Finding::error(
+                "{$found}: whatever is there does not pass /app/… on to Fanfare.",
+                'Let the proxy pass the location /app/ on to the server (deploy/nginx.conf). If the server has a path before it, the URL must have it too.',
+            ),
+            in_array($handshake->status, [502, 503, 504], true) => Finding::error(
+                "{$found}: the proxy does not reach the server.",
+                'Compare its upstream with FANFARE_HOST and FANFARE_PORT, and see whether the server runs.',
+            ),
+            default => Finding::error(
+                "{$found}: it is not Fanfare that answers.",
+                'Let the proxy pass the location /app/ on to the server (deploy/nginx.conf).',
+            ),
         };
     }
 

@@ -25,7 +25,10 @@ final readonly class QueueCheck implements Check
                 'The queue is "sync": a ShouldBroadcast event is broadcast inside the request that fires it, and its failure is the request\'s.',
                 'That is fine with Fanfare if meant, and ShouldBroadcastNow says so. Otherwise set QUEUE_CONNECTION (database, redis) and run `php artisan queue:work`.',
             ),
-            'null' => Finding::error('The queue is "null": ShouldBroadcast events are thrown away.', 'Set QUEUE_CONNECTION to database or redis, or use ShouldBroadcastNow.'),
+            'null' => Finding::error(
+                'The queue is "null": ShouldBroadcast events are thrown away.',
+                'Set QUEUE_CONNECTION to database or redis, or use ShouldBroadcastNow.',
+            ),
             default => Finding::good("ShouldBroadcast events go through the queue connection \"{$name}\"; workers (`php artisan queue:work`) broadcast them."),
         };
     }

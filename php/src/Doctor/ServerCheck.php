@@ -105,7 +105,10 @@ final readonly class ServerCheck implements Check
             return;
         }
 
-        yield Finding::error('A broadcast was accepted, but the server did not show it.', 'See whether the server is overloaded: `php artisan fanfare:status`. If not, report it.');
+        yield Finding::error(
+            'A broadcast was accepted, but the server did not show it.',
+            'See whether the server is overloaded: `php artisan fanfare:status`. If not, report it.',
+        );
     }
 
     /**

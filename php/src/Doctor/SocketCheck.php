@@ -35,7 +35,10 @@ final readonly class SocketCheck implements Check
         yield Finding::good("{$server->socket} has {$bytes} of at most ".SocketPath::BYTES_MAX.' bytes.');
 
         if (! is_dir($directory)) {
-            yield Finding::error("Its directory {$directory} does not exist.", "Create it, writable for the user of the server: `mkdir -p {$directory}`. Under systemd, RuntimeDirectory= makes one below /run.");
+            yield Finding::error(
+                "Its directory {$directory} does not exist.",
+                "Create it, writable for the user of the server: `mkdir -p {$directory}`. Under systemd, RuntimeDirectory= makes one below /run.",
+            );
 
             return;
         }
@@ -54,7 +57,10 @@ final readonly class SocketCheck implements Check
         $user = User::current();
 
         if (file_exists($server->socket) && filetype($server->socket) !== 'socket') {
-            yield Finding::error("{$server->socket} is a ".filetype($server->socket).', where the server wants to make its socket.', 'Move it away, or change FANFARE_SOCKET.');
+            yield Finding::error(
+                "{$server->socket} is a ".filetype($server->socket).', where the server wants to make its socket.',
+                'Move it away, or change FANFARE_SOCKET.',
+            );
         }
 
         if (! is_writable($directory)) {
@@ -101,13 +107,19 @@ final readonly class SocketCheck implements Check
 
         if ($user->id !== 0 && $user->id !== $running->uid && ! in_array($user->id, $server->socketUids, true)) {
             $sound = false;
-            yield Finding::error("The server turns away {$user->describe()}, as which a pool of PHP-FPM runs.", "Set FANFARE_SOCKET_UIDS={$user->id} and restart the server, or run the server as that user.");
+            yield Finding::error(
+                "The server turns away {$user->describe()}, as which a pool of PHP-FPM runs.",
+                "Set FANFARE_SOCKET_UIDS={$user->id} and restart the server, or run the server as that user.",
+            );
         }
 
-        for ($directory = dirname($server->socket); ; $directory = dirname($directory)) {
+        for ($directory = dirname($server->socket);; $directory = dirname($directory)) {
             if (! $user->may(1, $directory)) {
                 $sound = false;
-                yield Finding::error(ucfirst($who)." may not enter {$directory}.", "Allow it (`chmod o+x {$directory}`, or a common group), or choose a directory such as /run/fanfare with FANFARE_SOCKET.");
+                yield Finding::error(
+                    ucfirst($who)." may not enter {$directory}.",
+                    "Allow it (`chmod o+x {$directory}`, or a common group), or choose a directory such as /run/fanfare with FANFARE_SOCKET.",
+                );
             }
 
             if ($directory === '/' || $directory === '.') {
@@ -117,7 +129,10 @@ final readonly class SocketCheck implements Check
 
         if (! $user->may(2, $server->socket)) {
             $sound = false;
-            yield Finding::error(ucfirst($who).' may not write to the socket, which connecting needs.', 'Set FANFARE_SOCKET_MODE=0660 and give the directory a common group (`chgrp` and `chmod g+s`), or 0666: the server checks the user as well.');
+            yield Finding::error(
+                ucfirst($who).' may not write to the socket, which connecting needs.',
+                'Set FANFARE_SOCKET_MODE=0660 and give the directory a common group (`chgrp` and `chmod g+s`), or 0666: the server checks the user as well.',
+            );
         }
 
         if ($sound) {

@@ -36,7 +36,10 @@ final readonly class VersionsCheck implements Check
         } else {
             $list = implode(', ', array_map(static fn (string $part, string $version): string => "{$part} {$version}", array_keys($found), $found));
 
-            yield Finding::error("Of different versions: {$list}.", 'Install extension and binary of the same version, then `php artisan fanfare:restart`, then restart PHP-FPM and queue workers.');
+            yield Finding::error(
+                "Of different versions: {$list}.",
+                'Install extension and binary of the same version, then `php artisan fanfare:restart`, then restart PHP-FPM and queue workers.',
+            );
         }
     }
 }

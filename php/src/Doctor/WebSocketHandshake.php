@@ -54,17 +54,23 @@ final readonly class WebSocketHandshake
 
         if ($stream === false) {
             // A fault of TLS leaves the error empty, and stands in PHP's last warning.
-            $reason = $error !== '' ? $error : (error_get_last()['message'] ?? "error {$code}");
+            $reason = $error !== '' ? $error : error_get_last()['message'] ?? "error {$code}";
 
-            return new self('cannot connect: '.preg_replace('/\s+/', ' ', $reason), $scheme === 'tls' && $code === 0 ? 'The certificate does not fit the name, is not trusted, or the port does not speak TLS.' : null);
+            return new self(
+                'cannot connect: '.preg_replace('/\s+/', ' ', $reason),
+                $scheme === 'tls' && $code === 0 ? 'The certificate does not fit the name, is not trusted, or the port does not speak TLS.' : null,
+            );
         }
 
         stream_set_timeout($stream, (int) $timeoutS, (int) (fmod($timeoutS, 1) * 1e6));
         $nonce = base64_encode(random_bytes(16));
         $authority = $parts['host'].(isset($parts['port']) ? ":{$port}" : '');
         $path = rtrim($parts['path'] ?? '', '/').'/app/'.rawurlencode($key).'?protocol=7&client=fanfare-doctor&version=1.0&flash=false';
-        @fwrite($stream, "GET {$path} HTTP/1.1\r\nHost: {$authority}\r\nOrigin: {$origin}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            ."Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {$nonce}\r\n\r\n");
+        @fwrite(
+            $stream,
+            "GET {$path} HTTP/1.1\r\nHost: {$authority}\r\nOrigin: {$origin}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            ."Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {$nonce}\r\n\r\n",
+        );
 
         return self::read($stream, base64_encode(sha1($nonce.self::GUID, true)), $began);
     }
@@ -80,7 +86,10 @@ final readonly class WebSocketHandshake
             $chunk = (string) @fread($stream, 8_192);
 
             if ($chunk === '' || strlen($answer) > self::ANSWER_BYTES_MAX) {
-                return new self('expected an answer to a WebSocket handshake, found '.(stream_get_meta_data($stream)['timed_out'] ? 'none in time' : 'that the connection was closed'));
+                return new self(
+                    'expected an answer to a WebSocket handshake, found '
+                    .(stream_get_meta_data($stream)['timed_out'] ? 'none in time' : 'that the connection was closed'),
+                );
             }
 
             $answer .= $chunk;
@@ -97,11 +106,19 @@ final readonly class WebSocketHandshake
 
         if ($status !== 101) {
             // What there is of the body at once says enough.
-            return new self(null, status: $status, location: $header('Location'), said: $rest === '' && $header('Content-Length') !== '0' ? (string) @fread($stream, 8_192) : $rest);
+            return new self(
+                null,
+                status: $status,
+                location: $header('Location'),
+                said: $rest === '' && $header('Content-Length') !== '0' ? (string) @fread($stream, 8_192) : $rest,
+            );
         }
 
         if ($header('Sec-WebSocket-Accept') !== $accept) {
-            return new self('answers with status 101, but without the right Sec-WebSocket-Accept', 'A proxy answers by itself, or changes the headers: let it pass them on.');
+            return new self(
+                'answers with status 101, but without the right Sec-WebSocket-Accept',
+                'A proxy answers by itself, or changes the headers: let it pass them on.',
+            );
         }
 
         $said = self::message($stream, $rest);
@@ -130,7 +147,7 @@ final readonly class WebSocketHandshake
             $length = strlen($bytes) < 4 ? 2 : ord($bytes[1]) & 0x7F;
             [$from, $length] = $length === 126 ? [4, unpack('n', $bytes, 2)[1]] : [2, $length];
 
-            if (strlen($bytes) >= 4 && strlen($bytes) >= $from + $length) {
+            if (strlen($bytes) >= 4 && strlen($bytes) >= ($from + $length)) {
                 return substr($bytes, $from, $length);
             }
 

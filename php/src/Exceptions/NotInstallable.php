@@ -22,8 +22,7 @@ final class NotInstallable extends RuntimeException
     public static function withoutReverb(string $path, array $missing): self
     {
         return new self(
-            'Expected Reverb\'s credentials in '.$path.', found no '.implode(', ', $missing).'. '
-            .'Leave --from-reverb out to make new ones.',
+            'Expected Reverb\'s credentials in '.$path.', found no '.implode(', ', $missing).'. '.'Leave --from-reverb out to make new ones.',
         );
     }
 }

@@ -13,7 +13,9 @@ final class NotStoppable extends RuntimeException
 {
     public static function nothingRuns(string $socket): self
     {
-        return new self("Expected a server with the socket {$socket}, found that none runs: nobody holds {$socket}.lock. Start one with `php artisan fanfare:start`, or correct FANFARE_SOCKET.");
+        return new self(
+            "Expected a server with the socket {$socket}, found that none runs: nobody holds {$socket}.lock. Start one with `php artisan fanfare:start`, or correct FANFARE_SOCKET.",
+        );
     }
 
     public static function outOfSight(string $socket): self
@@ -32,7 +34,8 @@ final class NotStoppable extends RuntimeException
 
         return new self(
             "Expected that {$me} may signal the server (process {$pid}), found that it belongs to {$whose}. Run this as that user"
-            .($name === null ? '' : " (`sudo -u {$name} php artisan …`)").' or as root, or tell the supervisor.',
+            .($name === null ? '' : " (`sudo -u {$name} php artisan …`)")
+            .' or as root, or tell the supervisor.',
         );
     }
 

@@ -67,14 +67,17 @@ final readonly class Change
 
         $partial = "{$path}.fanfare-".bin2hex(random_bytes(4));
         $mode = @fileperms($path);
-        $written = @file_put_contents($partial, $this->after) === strlen($this->after)
+        $written =
+            @file_put_contents($partial, $this->after) === strlen($this->after)
             && ($mode === false || @chmod($partial, $mode & 0o7777))
             && @rename($partial, $path);
 
         if (! $written) {
             @unlink($partial);
 
-            throw new RuntimeException("Expected to write {$path}, found: ".(error_get_last()['message'] ?? 'no reason given').'. Check who owns it and its directory.');
+            throw new RuntimeException(
+                "Expected to write {$path}, found: ".(error_get_last()['message'] ?? 'no reason given').'. Check who owns it and its directory.',
+            );
         }
     }
 }

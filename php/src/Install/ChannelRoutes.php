@@ -40,7 +40,7 @@ final readonly class ChannelRoutes
     {
         $bootstrap = Change::content($app->bootstrap);
 
-        return $bootstrap === null || (self::registered($bootstrap) === null && ! self::isRegistered($bootstrap));
+        return $bootstrap === null || self::registered($bootstrap) === null && ! self::isRegistered($bootstrap);
     }
 
     private static function isRegistered(string $bootstrap): bool

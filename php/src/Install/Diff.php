@@ -34,7 +34,7 @@ final readonly class Diff
         ksort($shown);
 
         foreach (array_keys($shown) as $at) {
-            if ($last !== null && $at !== $last + 1) {
+            if ($last !== null && $at !== ($last + 1)) {
                 $lines[] = '  …';
             }
 
@@ -71,7 +71,10 @@ final readonly class Diff
         [$n, $m] = [count($before), count($after)];
 
         if ($n > self::LINES_MAX || $m > self::LINES_MAX) {
-            return [...array_map(static fn (string $line): array => ['-', $line], $before), ...array_map(static fn (string $line): array => ['+', $line], $after)];
+            return [
+                ...array_map(static fn (string $line): array => ['-', $line], $before),
+                ...array_map(static fn (string $line): array => ['+', $line], $after),
+            ];
         }
 
         $common = array_fill(0, $n + 1, array_fill(0, $m + 1, 0));

@@ -36,8 +36,13 @@ final readonly class EchoSetup
             return 'There is no package.json and no resources/js, so Echo was not set up.';
         }
 
-        return $framework === null || self::entry($app, $framework) !== null ? null
-            : 'None of resources/js/'.implode(', ', self::FRAMEWORKS[$framework][1])." was found: call configureEcho({ broadcaster: 'reverb' }) of ".self::FRAMEWORKS[$framework][0].' where your script begins.';
+        return $framework === null || self::entry($app, $framework) !== null
+            ? null
+            : 'None of resources/js/'
+            .implode(', ', self::FRAMEWORKS[$framework][1])
+            ." was found: call configureEcho({ broadcaster: 'reverb' }) of "
+            .self::FRAMEWORKS[$framework][0]
+            .' where your script begins.';
     }
 
     /**

@@ -45,9 +45,10 @@ final readonly class Parts
     {
         $scanned = defined('PHP_CONFIG_FILE_SCAN_DIR') ? PHP_CONFIG_FILE_SCAN_DIR : '';
 
-        return extension_loaded('fanfare') ? null
+        return extension_loaded('fanfare')
+            ? null
             : ExtensionRemedy::for('cli', PHP_VERSION, php_ini_loaded_file() ?: 'a php.ini', $scanned === '' ? '(none)' : $scanned)
-                .' PHP-FPM has a configuration of its own: `php artisan fanfare:doctor` names it.';
+            .' PHP-FPM has a configuration of its own: `php artisan fanfare:doctor` names it.';
     }
 
     /**
@@ -57,8 +58,10 @@ final readonly class Parts
      */
     public function build(): ?array
     {
-        return is_file("{$this->package}/Makefile") && is_file("{$this->package}/ext/Cargo.toml")
-            ? ['make', '-C', (string) realpath($this->package), 'build']
-            : null;
+        return (
+            is_file("{$this->package}/Makefile") && is_file("{$this->package}/ext/Cargo.toml")
+                ? ['make', '-C', (string) realpath($this->package), 'build']
+                : null
+        );
     }
 }

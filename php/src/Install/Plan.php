@@ -33,7 +33,10 @@ final readonly class Plan
         $env = new EnvFile($text);
 
         if ($fromReverb) {
-            $missing = array_values(array_filter(['REVERB_APP_ID', 'REVERB_APP_KEY', 'REVERB_APP_SECRET'], static fn (string $name): bool => ! $env->has($name)));
+            $missing = array_values(array_filter(
+                ['REVERB_APP_ID', 'REVERB_APP_KEY', 'REVERB_APP_SECRET'],
+                static fn (string $name): bool => ! $env->has($name),
+            ));
 
             if ($missing !== []) {
                 throw NotInstallable::withoutReverb($app->env, $missing);
@@ -52,7 +55,7 @@ final readonly class Plan
             $changes[] = Change::adding("{$app->config}/fanfare.php", 'every setting, explained', (string) Change::content($config));
         }
 
-        array_push($changes, ...ChannelRoutes::changes($app), ...($echo ? EchoSetup::changes($app) : []));
+        array_push($changes, ...ChannelRoutes::changes($app), ...$echo ? EchoSetup::changes($app) : []);
 
         return new self(
             array_values(array_filter($changes, static fn (Change $change): bool => $change->isNeeded())),
@@ -63,7 +66,9 @@ final readonly class Plan
     private static function variables(Application $app, EnvFile $env, bool $fromReverb, bool $echo, ?string $binary): EnvFile
     {
         // Applications that were made with Laravel 10 or older may still read the old name.
-        $old = ! $env->has('BROADCAST_CONNECTION') && $env->has('BROADCAST_DRIVER')
+        $old =
+            ! $env->has('BROADCAST_CONNECTION')
+            && $env->has('BROADCAST_DRIVER')
             && str_contains((string) Change::content("{$app->config}/broadcasting.php"), 'BROADCAST_DRIVER');
 
         $env = $env->with($old ? 'BROADCAST_DRIVER' : 'BROADCAST_CONNECTION', 'fanfare');

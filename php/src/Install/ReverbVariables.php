@@ -28,7 +28,11 @@ final readonly class ReverbVariables
         'REVERB_APP_PING_INTERVAL' => ['server.limits.pong_timeout_s', null, 'how long a client that does not answer a ping is kept'],
         'REVERB_APP_MAX_CONNECTIONS' => ['server.limits.app_connections_max', null, 'connections of the app'],
         'REVERB_APP_MAX_MESSAGE_SIZE' => ['server.limits.message_bytes_max', null, 'bytes of one message from a client'],
-        'REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM' => ['apps.0.client_events', 'FANFARE_APP_CLIENT_EVENTS', '"none" switches client events off; Fanfare takes them from members of the channel only'],
+        'REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM' => [
+            'apps.0.client_events',
+            'FANFARE_APP_CLIENT_EVENTS',
+            '"none" switches client events off; Fanfare takes them from members of the channel only',
+        ],
         'REVERB_SERVER' => [null, null, 'not used: there is one server'],
         'REVERB_MAX_REQUEST_SIZE' => [null, null, 'not used: PHP publishes through memory, and the HTTP API has limits of its own'],
         'REVERB_SCALING_ENABLED' => [null, null, 'not used: one server per host'],
