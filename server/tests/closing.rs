@@ -62,6 +62,29 @@ fn e_the_server_closes_first_and_the_client_answers_in_its_own_way() {
     wait_until("nothing is left", || server.metric("connections") == 0);
 }
 
+/// Were the socket dropped while the client still sends, the kernel would reset it, and the client might never see
+/// why it was closed.
+#[test]
+fn l_e_what_follows_a_message_that_is_too_large_is_read_and_not_taken_for_frames() {
+    let directory = directory();
+    let server = server_with(&directory, json!({"close_timeout_ms": 60_000}));
+    let mut raw = Raw::greeted(&server);
+    // The head of a text of 16 MiB, masked with zeros; what is in it looks like one close frame after the other.
+    raw.send(b"\x81\xff\0\0\0\0\x01\0\0\0\0\0\0\0");
+    let payload = b"\x88\x80\0\0\0\0".repeat(10_000);
+    raw.send(&payload);
+    let reason = "expected a message of at most 100000 bytes (message_bytes_max), but found 16777216";
+    let head = [0x88, 2 + reason.len() as u8, 0x03, 0xF1];
+    raw.expect(&[&head, reason.as_bytes()].concat(), "why it is closed");
+    raw.expect_end("behind it");
+    for _ in 0..100 {
+        raw.send(&payload);
+    }
+    assert_eq!((server.metric("connections"), server.metric("messages_too_large_total")), (1, 1));
+    drop(raw);
+    wait_until("the server has noticed", || server.metric("connections") == 0);
+}
+
 #[test]
 fn e_a_client_that_never_answers_is_cut_off_after_the_bound() {
     let directory = directory();

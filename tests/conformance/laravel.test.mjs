@@ -37,6 +37,7 @@ async function serve(stage) {
         FANFARE_APP_ID: app.id,
         FANFARE_APP_KEY: app.key,
         FANFARE_APP_SECRET: app.secret,
+        FANFARE_ENCRYPTION_MASTER_KEY: randomBytes(32).toString('base64'),
         FANFARE_SOCKET: socket,
         FANFARE_CONNECT_TIMEOUT_MS: '10000',
         QUEUE_CONNECTION: 'sync',
@@ -83,7 +84,7 @@ const post = (page, path, body = {}, { toOthers } = {}) => page.evaluate(async (
     if (!response.ok) throw new Error(`${to}: ${response.status} ${await response.text()}`);
 }, [path, body, toOthers]);
 
-test('a6_s4_s5_s6_s7_s11_s12_s14 Laravel authorizes, Echo in Chromium subscribes and hears what Laravel broadcasts', async (t) => {
+test('a5_a6_s4_s5_s6_s7_s11_s12_s14 Laravel authorizes, Echo in Chromium subscribes and hears what Laravel broadcasts', async (t) => {
     const stage = await Stage.open(t, { limits: { user_settle_ms: 0 } });
     const url = await serve(stage);
     const browser = await launch(t);
@@ -95,6 +96,8 @@ test('a6_s4_s5_s6_s7_s11_s12_s14 Laravel authorizes, Echo in Chromium subscribes
         echo.private('App.Models.User.1').subscribed(note('user subscribed')).notification(note('notification'));
         echo.private('orders.2').error(note('refused'));
         echo.private('cache-rates').on('pusher:cache_miss', note('miss'));
+        echo.encryptedPrivate('mail').subscribed(note('mail subscribed')).listen('LetterSent', note('letter'));
+        echo.connector.pusher.connection.bind('message', ({ event, channel, data }) => event === 'App\\Events\\LetterSent' && channel === 'private-encrypted-mail' && note('letter as it came')(Object.keys(data).sort()));
         echo.join('room').here(note('here')).joining(note('joining')).leaving(note('leaving'));
         const { user } = echo.connector.pusher;
         user.bind('reminder', note('reminder'));
@@ -127,6 +130,11 @@ test('a6_s4_s5_s6_s7_s11_s12_s14 Laravel authorizes, Echo in Chromium subscribes
     await post(ada, '/ship', { order: 2 });
     assert.deepEqual(await next(ada, 'order'), { order: 2 });
     assert.deepEqual(await all(ada, 'order'), [{ order: 2 }]);
+
+    await next(ada, 'mail subscribed');
+    await post(ada, '/write', { text: 'é😀' });
+    assert.deepEqual(await next(ada, 'letter'), { text: 'é😀' });
+    assert.deepEqual(await next(ada, 'letter as it came'), ['ciphertext', 'nonce']);
 
     await post(ada, '/pay');
     const { id, type, amount } = await next(ada, 'notification');

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import PusherApi from 'pusher';
 import Pusher from 'pusher-js';
 import { Balancer } from './harness/balancer.mjs';
 import { Scripted } from './harness/scripted.mjs';
@@ -68,6 +69,22 @@ test('e_u4 4009 on a connection that was open: who does not sign in in time is d
     await stage.publish('news', 'mark', {});
     await channel.journal.next('mark');
     assert.equal(user.connection.state, 'connected');
+});
+
+test('e_h9 4009, the application ends the connections of a user: disconnected for good, all of them and nobody else', async (t) => {
+    const stage = await Stage.open(t);
+    const [one, two, other] = [stage.client({ user: ada }), stage.client({ user: ada }), stage.client({ user: { id: '2' } })];
+    for (const client of [one, two, other]) {
+        client.signin();
+        await client.journal.next('message', ({ channel }) => channel?.startsWith('#server-to-user-'));
+    }
+    const { app: { id: appId, key, secret }, port } = stage.server;
+    await new PusherApi({ appId, key, secret, host: '127.0.0.1', port: String(port), useTLS: false }).terminateUserConnections('1');
+    await Promise.all([givenUp(one, 4009), givenUp(two, 4009)]);
+    const channel = await stage.subscribe(other, 'news');
+    await stage.publish('news', 'mark', {});
+    await channel.journal.next('mark');
+    assert.deepEqual(other.journal.all('state'), ['connecting', 'connected']);
 });
 
 test('e_c4 4100, the server is full: back after a second or more, as often as it takes', async (t) => {

@@ -16,5 +16,6 @@ Broadcast::resolveAuthenticatedUserUsing(fn (Request $request): array => [
 Broadcast::channel('orders.{customer}', fn (Person $user, string $customer): bool => $user->id === (int) $customer);
 Broadcast::channel('App.Models.User.{id}', fn (Person $user, string $id): bool => $user->id === (int) $id);
 Broadcast::channel('room', fn (Person $user): array => ['name' => $user->name]);
+Broadcast::channel('mail', fn (Person $user): bool => $user->id === 1);
 // Laravel takes `private-` off a channel's name, but not `cache-`.
 Broadcast::channel('cache-rates', fn (): bool => true);

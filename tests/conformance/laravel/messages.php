@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace App\Events {
 
+    use Illuminate\Broadcasting\EncryptedPrivateChannel;
     use Illuminate\Broadcasting\InteractsWithSockets;
     use Illuminate\Broadcasting\PresenceChannel;
     use Illuminate\Broadcasting\PrivateChannel;
@@ -18,6 +19,16 @@ namespace App\Events {
         public function broadcastOn(): array
         {
             return [new PrivateChannel('orders.1'), new PresenceChannel('room'), new PrivateChannel('cache-rates')];
+        }
+    }
+
+    final class LetterSent implements ShouldBroadcastNow
+    {
+        public function __construct(public readonly string $text) {}
+
+        public function broadcastOn(): EncryptedPrivateChannel
+        {
+            return new EncryptedPrivateChannel('mail');
         }
     }
 }

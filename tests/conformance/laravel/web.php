@@ -2,6 +2,7 @@
 
 declare(strict_types=1);
 
+use App\Events\LetterSent;
 use App\Events\OrderShipped;
 use App\Notifications\InvoicePaid;
 use Illuminate\Http\Request;
@@ -57,6 +58,12 @@ Route::get('/vendor/{name}', function (string $name) {
 // Echo sends no request of the page's own, so the page sends X-Socket-ID with what is to go to others.
 Route::post('/ship', function (Request $request) {
     broadcast(new OrderShipped($request->integer('order')))->toOthers();
+
+    return [];
+});
+
+Route::post('/write', function (Request $request) {
+    broadcast(new LetterSent($request->string('text')->value()));
 
     return [];
 });

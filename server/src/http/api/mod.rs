@@ -91,7 +91,7 @@ fn note(node: &Node, path: &str, rejection: &Rejection) {
     if rejection.code.drops_a_publication() {
         node.metrics.publications_rejected_total.increment();
     }
-    debug!(path, code = rejection.code.text(), message = &*rejection.message, "an API request is rejected");
+    debug!(path, code = rejection.code.text(), reason = &*rejection.message, "an API request is rejected");
 }
 
 /// Judges the head, then reads the body of who may send one, then judges that.
