@@ -4,6 +4,8 @@
 
 mod harness;
 
+use std::io::Write as _;
+
 use fanfare_wire::attach::{Message, Purpose, RefusalCode};
 use harness::client::Client;
 use harness::php::{Asker, Peer, Said};
@@ -85,5 +87,28 @@ fn another_message_ends_the_connection_and_a_leaving_server_does() {
     let mut asker = Asker::attach(&server);
     server.signal(Signal::TERM);
     assert_eq!(asker.0.hear(), Said::End);
+    assert!(server.wait().success());
+}
+
+/// Answers that nobody takes fill the process' own socket, and a server that leaves does not wait for them.
+#[test]
+fn a_process_that_asks_without_listening_holds_up_nobody() {
+    let directory = directory();
+    let mut configuration = configuration(directory.path());
+    configuration["shards"] = json!(1);
+    let mut server = Server::start(&configuration);
+    let mut client = Client::connect(&server);
+    client.subscribe("news");
+    let mut asker = Asker::attach(&server);
+    // Until neither of the two sockets takes any more: the server waits for room to answer.
+    asker.0.stream.set_nonblocking(true).unwrap();
+    let mut question = Vec::new();
+    let target = format!("/channels/{}", "x".repeat(4_000));
+    Message::Ask { method: "GET", target: &target, body: b"" }.encode(&mut question);
+    while asker.0.stream.write(&question).is_ok() {}
+    client.settle();
+    server.signal(Signal::TERM);
+    assert_eq!(u16::from(client.close_frame().code), 4200);
+    drop(client);
     assert!(server.wait().success());
 }

@@ -22,12 +22,28 @@ const STRIPES: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Stamp(pub u64);
 
+impl Stamp {
+    fn next(&mut self) -> Self {
+        self.0 += 1;
+        *self
+    }
+}
+
 type Channels = HashMap<Arc<str>, Channel, RandomState>;
+
+/// Some of an app's channels, under one lock.
+#[derive(Debug, Default)]
+struct Stripe {
+    channels: Channels,
+    /// The last stamp that was given to any of them. A channel that is occupied again begins with it: what is still on
+    /// its way from its life before must not be new to anybody.
+    stamp: Stamp,
+}
 
 /// The channels of one app.
 #[derive(Debug)]
 pub struct Directory {
-    stripes: Box<[RwLock<Channels>]>,
+    stripes: Box<[RwLock<Stripe>]>,
     hasher: RandomState,
 }
 
@@ -101,16 +117,16 @@ impl Default for Directory {
 }
 
 impl Directory {
-    fn stripe(&self, name: &str) -> &RwLock<Channels> {
+    fn stripe(&self, name: &str) -> &RwLock<Stripe> {
         &self.stripes[self.hasher.hash_one(name) as usize % STRIPES]
     }
 
     // A map is whole after every statement that changes it, so a panic elsewhere does not spoil it.
-    fn read(&self, name: &str) -> RwLockReadGuard<'_, Channels> {
+    fn read(&self, name: &str) -> RwLockReadGuard<'_, Stripe> {
         self.stripe(name).read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, name: &str) -> RwLockWriteGuard<'_, Channels> {
+    fn write(&self, name: &str) -> RwLockWriteGuard<'_, Stripe> {
         self.stripe(name).write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,8 +142,10 @@ impl Directory {
         members_max: usize,
         mut tell: impl FnMut(Change<'_>),
     ) -> Result<State, Full> {
-        let mut channels = self.write(name);
-        let channel = channels.entry(Arc::clone(name)).or_default();
+        let mut stripe = self.write(name);
+        let Stripe { channels, stamp } = &mut *stripe;
+        let new = || Channel { stamp: *stamp, ..Channel::default() };
+        let channel = channels.entry(Arc::clone(name)).or_insert_with(new);
         let added = match member {
             Some(member) => match channel.members.add(member, members_max) {
                 Ok(added) => added,
@@ -146,7 +164,7 @@ impl Directory {
             tell(Change::Occupied);
         }
         if let Some(member) = member.filter(|_| added) {
-            channel.stamp.0 += 1;
+            channel.stamp = stamp.next();
             tell(Change::MemberAdded { member, shards: channel.shards, stamp: channel.stamp });
         }
         tell(Change::Counted { subscriptions: channel.subscriptions, shards: channel.shards });
@@ -163,7 +181,8 @@ impl Directory {
         user_id: Option<&str>,
         mut tell: impl FnMut(Change<'_>),
     ) {
-        let mut channels = self.write(name);
+        let mut stripe = self.write(name);
+        let Stripe { channels, stamp } = &mut *stripe;
         let Some(channel) = channels.get_mut(name) else { return };
         channel.subscriptions -= 1;
         if last_here {
@@ -172,7 +191,7 @@ impl Directory {
         if let Some(user_id) = user_id
             && channel.members.remove(user_id)
         {
-            channel.stamp.0 += 1;
+            channel.stamp = stamp.next();
             tell(Change::MemberRemoved { user_id, shards: channel.shards, stamp: channel.stamp });
         }
         if channel.subscriptions > 0 {
@@ -189,29 +208,32 @@ impl Directory {
 
     /// The state of a channel for a subscriber who asks again.
     pub fn state(&self, name: &str) -> State {
-        self.read(name).get(name).map(Channel::state).unwrap_or_default()
+        self.read(name).channels.get(name).map(Channel::state).unwrap_or_default()
     }
 
     /// Where there are subscribers; `None` when there is nobody, else the name as it is shared.
     pub fn shards(&self, name: &str) -> Option<(Arc<str>, ShardSet)> {
-        self.read(name).get_key_value(name).map(|(name, channel)| (Arc::clone(name), channel.shards))
+        self.read(name).channels.get_key_value(name).map(|(name, channel)| (Arc::clone(name), channel.shards))
     }
 
     /// Tells how many subscriptions there are, if there are any, while the channel is locked.
     pub fn count(&self, name: &str, tell: impl FnOnce(usize, ShardSet)) {
-        if let Some(channel) = self.write(name).get(name) {
+        if let Some(channel) = self.write(name).channels.get(name) {
             tell(channel.subscriptions, channel.shards);
         }
     }
 
     /// One channel; `None` when nobody is subscribed.
     pub fn occupancy(&self, name: &str) -> Option<Occupancy> {
-        self.read(name).get_key_value(name).map(|(name, channel)| channel.occupancy(name))
+        self.read(name).channels.get_key_value(name).map(|(name, channel)| channel.occupancy(name))
     }
 
     /// How many channels have subscribers; those that come and go meanwhile may be counted or not.
     pub fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.stripes
+            .iter()
+            .map(|stripe| stripe.read().unwrap_or_else(PoisonError::into_inner).channels.len())
+            .sum()
     }
 
     /// Whether no channel has a subscriber.
@@ -223,8 +245,8 @@ impl Directory {
     pub fn occupancies(&self, prefix: &str) -> Vec<Occupancy> {
         let mut found = Vec::new();
         for stripe in &self.stripes {
-            let channels = stripe.read().unwrap_or_else(PoisonError::into_inner);
-            let matching = channels.iter().filter(|(name, _)| name.starts_with(prefix));
+            let stripe = stripe.read().unwrap_or_else(PoisonError::into_inner);
+            let matching = stripe.channels.iter().filter(|(name, _)| name.starts_with(prefix));
             found.extend(matching.map(|(name, channel)| channel.occupancy(name)));
         }
         found
@@ -232,8 +254,8 @@ impl Directory {
 
     /// The ids of a channel's members, in their order.
     pub fn user_ids(&self, name: &str) -> Vec<Arc<str>> {
-        let channels = self.read(name);
-        let members = channels.get(name).map(|channel| channel.members.iter());
+        let stripe = self.read(name);
+        let members = stripe.channels.get(name).map(|channel| channel.members.iter());
         members.into_iter().flatten().map(|(user_id, _)| Arc::clone(user_id)).collect()
     }
 }
@@ -332,6 +354,18 @@ mod tests {
         floor.unsubscribe("presence-a", 1, false, Some("1"));
         assert_eq!(floor.told(), ["2 to 1", "-1@3 to 1", "1 to 1"]);
         assert_eq!(floor.directory.user_ids("presence-a"), ["2".into()]);
+    }
+
+    #[test]
+    fn s15_what_is_on_its_way_from_a_channels_life_before_is_not_new_in_the_next() {
+        let mut floor = Floor::new();
+        floor.subscribe("presence-a", 0, Some("1")).unwrap();
+        floor.subscribe("presence-a", 1, Some("2")).unwrap();
+        floor.unsubscribe("presence-a", 1, true, Some("2"));
+        floor.unsubscribe("presence-a", 0, true, Some("1"));
+        assert!(floor.told().contains(&"-1@4 to ".to_owned()));
+        let again = floor.subscribe("presence-a", 0, Some("1")).unwrap();
+        assert_eq!(again.stamp, Stamp(5), "later than all that was told before");
     }
 
     #[test]

@@ -24,8 +24,13 @@ pub(super) async fn attend(attachment: &Attachment, mut said: Vec<u8>) -> End {
             Ok(None) => {}
             Ok(Some((Message::Ask { method, target, body }, len))) => {
                 let bytes = answer(attachment, (method, target), body).await;
-                if send(&attachment.stream, &bytes).await.is_err() {
-                    return End::Left;
+                // A process that asks without listening holds up nobody but itself.
+                tokio::select! {
+                    biased;
+                    sent = send(&attachment.stream, &bytes) => if sent.is_err() {
+                        return End::Left;
+                    },
+                    end = ended(attachment) => return end,
                 }
                 said.drain(..len);
                 if said.is_empty() {
@@ -45,9 +50,7 @@ pub(super) async fn attend(attachment: &Attachment, mut said: Vec<u8>) -> End {
             readable = attachment.stream.readable() => if readable.is_err() {
                 return End::Left;
             },
-            () = attachment.process_ended() => return End::Left,
-            refusal = attachment.app_withdrawn() => return End::Broken(refusal),
-            () = attachment.shard.reached(Phase::Draining) => return End::ServerLeaves,
+            end = ended(attachment) => return end,
         }
         let start = said.len();
         said.resize(start + READ_BYTES, 0);
@@ -59,6 +62,15 @@ pub(super) async fn attend(attachment: &Attachment, mut said: Vec<u8>) -> End {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return End::Left,
         }
+    }
+}
+
+/// Resolves when the process, its app or the server is gone.
+async fn ended(attachment: &Attachment) -> End {
+    tokio::select! {
+        () = attachment.process_ended() => End::Left,
+        refusal = attachment.app_withdrawn() => End::Broken(refusal),
+        () = attachment.shard.reached(Phase::Draining) => End::ServerLeaves,
     }
 }
 

@@ -190,7 +190,11 @@ async fn serve(equipment: Equipment) -> io::Result<()> {
     let _ = ready.send(());
 
     shard.reached(Phase::Draining).await;
-    shard.peers.none().await;
+    tokio::select! {
+        () = shard.peers.none() => {}
+        // Time is up: clients are told to go, whether or not the last process has detached.
+        () = shard.reached(Phase::Closing) => {}
+    }
     let _ = detached.send(());
     shard.reached(Phase::Closing).await;
     let timeout = Duration::from_millis(shard.node.limits.drain_timeout_ms as u64);
