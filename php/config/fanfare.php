@@ -35,7 +35,8 @@ return [
             'subscription_count' => env('FANFARE_APP_SUBSCRIPTION_COUNT', false),
 
             // The pages whose scripts may connect: 'https://example.com', '*.example.com', 'localhost:3000'
-            // or '*', as an array or between commas. Without a scheme any, without a port the scheme's own.
+            // or '*', as an array or between commas. Without a scheme any scheme
+            // and any port; with one, without a port the scheme's own.
             'allowed_origins' => env('FANFARE_APP_ALLOWED_ORIGINS', '*'),
 
             // A client that sends no Origin is no browser: 'allow' or 'refuse' it.

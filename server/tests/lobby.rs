@@ -162,3 +162,18 @@ fn clients_leave_descriptors_for_php_as_well() {
     wait_until("it has left", || server.metric("connections") == 191);
     Client::connect(&server).settle();
 }
+
+/// A request whose body does not come keeps nobody out, whoever sends it.
+#[test]
+fn who_owes_the_body_of_a_request_makes_room() {
+    let directory = directory();
+    let server =
+        server_with(&directory, json!({"http_connections_max": 3, "request_body_timeout_ms": 600_000}));
+    let mut owing: Vec<Raw> = (1..=3).map(|visitors| visit(&server, visitors)).collect();
+    for raw in &mut owing {
+        raw.send("POST /apps/app/events HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n");
+    }
+    wait_until("all heads are there", || server.metric("api_requests_total") == 3);
+    let mut client = Client::connect(&server);
+    client.settle();
+}

@@ -102,7 +102,7 @@ async fn serve<Io: Read + Write + Unpin + Send + 'static>(shard: Rc<Shard>, io: 
     let service = service_fn(|request| {
         let (shard, origin) = (Rc::clone(&shard), origin.clone());
         async move {
-            origin.visitor().inspect(|visitor| visitor.is_answered());
+            // It may be turned out while its body is waited for: whoever does not send it must not keep others out.
             let answer = if origin.visitor().is_none() && tail::is_requested(&request) {
                 tail::answer(&shard, &request)
                     .map_or_else(|error| error.map(Either::Left), |lines| lines.map(Either::Right))
@@ -161,7 +161,9 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, origin: &Origin) -
         ("/status", Origin::Socket) => {
             when_read(&request, || json(StatusCode::OK, status::render(&shard.node)))
         }
-        (path, _) if api::is_api(path, &shard.node.path) => api::answer(shard, request).await,
+        (path, _) if api::is_api(path, &shard.node.path) => {
+            api::answer(shard, request, origin.visitor()).await
+        }
         (path, Origin::Port(_)) if upgrade::is_clients_path(&shard, path) => {
             let mut answer = error(
                 StatusCode::UPGRADE_REQUIRED,

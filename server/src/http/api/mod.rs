@@ -28,19 +28,24 @@ use tracing::debug;
 use super::{Answer, error, error_text, json as json_answer};
 use crate::apps::App;
 use crate::node::Node;
-use crate::shard::Shard;
+use crate::shard::{Shard, Visitor};
 use publish::Submission;
 use rejection::{Code, Rejection};
 pub use request::{Authorised, Head, Request};
 pub(super) use route::is_api;
 
-/// Answers a request of the API.
-pub(super) async fn answer(shard: Rc<Shard>, http: HttpRequest<Incoming>) -> Answer {
+/// Answers a request of the API. A `visitor` of the port is not turned out while it is carried out.
+pub(super) async fn answer(
+    shard: Rc<Shard>,
+    http: HttpRequest<Incoming>,
+    visitor: Option<&Visitor>,
+) -> Answer {
     let node = Arc::clone(&shard.node);
     node.metrics.api_requests_total.increment();
     let path = http.uri().path().to_owned();
     match judge(&node, http).await {
         Ok((app, request)) => {
+            visitor.inspect(|visitor| visitor.is_answered());
             let value = carry_out(&shard, &app, &request).await;
             json_answer(StatusCode::OK, value.to_string())
         }
@@ -114,7 +119,7 @@ async fn judge(node: &Node, http: HttpRequest<Incoming>) -> Result<(Arc<App>, Re
             // Who waits to be asked for the body is not asked. Others send all of it before they read an answer, and
             // would not get to see it if the connection were closed before.
             if let Some(rest) = rest.filter(|_| !parts.headers.contains_key(EXPECT)) {
-                discard(rest, bytes_max, within).await;
+                discard(rest, bytes_max, within.min(DISCARD)).await;
             }
             Err(rejection)
         }
@@ -165,6 +170,9 @@ async fn receive(
         }
     }
 }
+
+/// How long the body of a rejected request is read, which is only for its sender to see the answer.
+const DISCARD: Duration = Duration::from_secs(1);
 
 /// Reads a body, up to a bound, and forgets it.
 async fn discard(mut body: Incoming, bytes_max: usize, within: Duration) {
