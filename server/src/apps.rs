@@ -61,10 +61,8 @@ pub enum Standing {
 impl Settings {
     fn new(app: config::App) -> Arc<Self> {
         let standing = if app.enabled { Standing::Served } else { Standing::Disabled };
-        let hooks = (!app.webhooks.is_empty()).then(|| {
-            let (key, secret) = (app.key.as_str().into(), app.secret.clone());
-            Arc::new(AppHooks { key, secret, endpoints: app.webhooks.clone() })
-        });
+        let hooks = (!app.webhooks.is_empty())
+            .then(|| Arc::new(AppHooks::new(&*app.id, &*app.key, app.secret.clone(), app.webhooks.clone())));
         Arc::new(Self { app, standing, hooks })
     }
 

@@ -97,6 +97,9 @@ limits! {
     /// Channels that one connection holds.
     connection_channels_max: App = 1_000, 1..=100_000,
         "the subscription is refused: subscription_error LimitReached and error 4100", None;
+    /// Subscriptions of one connection in one second, beside as many at once as `connection_channels_max`: who connects again subscribes to all of its channels. Each of them may be told to others.
+    subscriptions_per_s: App = 100, 1..=1_000_000,
+        "the subscription is refused: subscription_error LimitReached and error 4100", None;
     /// Bytes of one message from a client.
     message_bytes_max: App = 100_000, KIB..=16 * MIB,
         "the connection is closed with 1009", Some("messages_too_large_total");

@@ -506,7 +506,7 @@ fn w_what_waits_goes_out_with_the_secret_and_headers_that_are_configured_since()
     let hooks = |secret: &str, token: &str| {
         let mut endpoint = Endpoint::new(Url::parse(&receiver.url("/")).unwrap());
         endpoint.headers = vec![ExtraHeader::parse("authorization", token).unwrap()];
-        Arc::new(AppHooks { key: KEY.into(), secret: Secret::new(secret), endpoints: vec![endpoint] })
+        Arc::new(AppHooks::new("app", KEY, Secret::new(secret), vec![endpoint]))
     };
     let limits = Limits { webhook_backoff_ms: 1, webhook_batch_ms: 0, ..Limits::default() };
     let (webhooks, ending) = Webhooks::start(&limits, None, Arc::new(Metrics::default())).unwrap();

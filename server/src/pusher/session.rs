@@ -73,6 +73,27 @@ pub struct Session {
     channels: Vec<ChannelName>,
     user: Option<Arc<SignedIn>>,
     client_events: Rate,
+    subscriptions: Allowance,
+}
+
+/// What is left of a number that grows again with time.
+#[derive(Debug, Default)]
+struct Allowance {
+    /// When it was used last; nothing is used before.
+    used: Option<(Instant, f32)>,
+}
+
+impl Allowance {
+    /// Whether one more is within `max` at once and `per_s` a second; it is used up if so.
+    fn permits(&mut self, now: Instant, max: usize, per_s: usize) -> bool {
+        let max = max as f32;
+        let left = self.used.map_or(max, |(then, left)| {
+            (left + now.duration_since(then).as_secs_f32() * per_s as f32).min(max)
+        });
+        let permitted = left >= 1.0;
+        self.used = Some((now, if permitted { left - 1.0 } else { left }));
+        permitted
+    }
 }
 
 /// How many there were within the last second that was begun.
@@ -160,7 +181,8 @@ impl From<MemberError> for Refused {
 impl Session {
     /// A conversation that begins.
     pub fn new(socket_id: SocketId) -> Self {
-        Self { socket_id, channels: Vec::new(), user: None, client_events: Rate::default() }
+        let (client_events, subscriptions) = (Rate::default(), Allowance::default());
+        Self { socket_id, channels: Vec::new(), user: None, client_events, subscriptions }
     }
 
     /// The connection's Pusher name.
@@ -245,11 +267,16 @@ impl Session {
     }
 
     fn judge_subscription(
-        &self,
+        &mut self,
         subscription: &Subscription,
-        Setting { app, .. }: Setting<'_>,
+        Setting { app, now }: Setting<'_>,
     ) -> Result<(ChannelName, Option<Member>), Refused> {
         let limits = &app.limits;
+        let per_s = limits.subscriptions_per_s;
+        if !self.subscriptions.permits(now, limits.connection_channels_max + per_s, per_s) {
+            let message = format!("expected at most {per_s} subscriptions a second; subscribe less often");
+            return Err(Refused::limit(message));
+        }
         let channel =
             ChannelName::parse(&subscription.channel, limits.channel_bytes_max).map_err(|error| Refused {
                 code: Code::Malformed,

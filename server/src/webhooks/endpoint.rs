@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
@@ -15,6 +16,10 @@ use crate::config::Secret;
 /// What one app has configured.
 #[derive(Debug, Clone)]
 pub struct AppHooks {
+    /// The app's id, which it keeps whatever is configured for it.
+    pub app_id: Arc<str>,
+    /// Larger than that of what was configured before.
+    pub generation: u64,
     /// The app's key; sent as `X-Pusher-Key`.
     pub key: Arc<str>,
     /// Signs the body.
@@ -24,6 +29,18 @@ pub struct AppHooks {
 }
 
 impl AppHooks {
+    /// What is configured from now on.
+    pub fn new(
+        app_id: impl Into<Arc<str>>,
+        key: impl Into<Arc<str>>,
+        secret: Secret,
+        endpoints: Vec<Endpoint>,
+    ) -> Self {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        Self { app_id: app_id.into(), generation, key: key.into(), secret, endpoints }
+    }
+
     /// Whether an event of this kind is worth building. An event's opposite is too, wanted or not: a channel that is
     /// occupied again within moments was not occupied anew, and only its vacation tells.
     pub fn wants(&self, kind: EventKind) -> bool {
@@ -221,7 +238,7 @@ mod tests {
         let secret = secret.unwrap().apps[0].secret.clone();
         let mut endpoint = Endpoint::new(Url::parse("http://localhost/").unwrap());
         endpoint.events = EventKinds::from_iter([EventKind::MemberAdded, EventKind::ClientEvent]);
-        let hooks = Arc::new(AppHooks { key: "k".into(), secret, endpoints: vec![endpoint] });
+        let hooks = Arc::new(AppHooks::new("1", "k", secret, vec![endpoint]));
         let wanted: Vec<_> = EventKind::ALL.into_iter().filter(|kind| hooks.wants(*kind)).collect();
         assert_eq!(wanted, [EventKind::MemberAdded, EventKind::MemberRemoved, EventKind::ClientEvent]);
     }

@@ -86,6 +86,7 @@ pub(super) struct Shared {
 /// The endpoints that something waits for.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
+    /// By the app's id: its key may become another app's.
     by_app: RefCell<HashMap<Arc<str>, App, RandomState>>,
     /// How many there are.
     count: Cell<usize>,
@@ -102,7 +103,7 @@ struct App {
 impl Lines {
     /// An endpoint for which nothing waits any more.
     pub(super) fn remove(&self, line: &Rc<Line>) {
-        if let Some(app) = self.by_app.borrow_mut().get_mut(&line.target().key)
+        if let Some(app) = self.by_app.borrow_mut().get_mut(&line.target().app_id)
             && let Some(at) = app.lines.iter().position(|other| Rc::ptr_eq(line, other))
         {
             app.lines.swap_remove(at);
@@ -127,8 +128,9 @@ impl Lines {
     /// Takes note of an app's newest endpoints, secret and headers: they are used for what waits too.
     fn renew(&self, hooks: &Arc<AppHooks>) {
         let mut by_app = self.by_app.borrow_mut();
-        match by_app.get_mut(&hooks.key) {
-            Some(app) if Arc::ptr_eq(&app.hooks, hooks) => {}
+        match by_app.get_mut(&hooks.app_id) {
+            // Of before a reload, when it is an older one.
+            Some(app) if app.hooks.generation >= hooks.generation => {}
             Some(app) => {
                 for line in &app.lines {
                     let same = |endpoint: &&super::Endpoint| endpoint.is_same_place(&line.target().endpoint);
@@ -140,14 +142,15 @@ impl Lines {
             }
             None => {
                 let app = App { hooks: Arc::clone(hooks), lines: Vec::new() };
-                by_app.insert(Arc::clone(&hooks.key), app);
+                by_app.insert(Arc::clone(&hooks.app_id), app);
             }
         }
     }
 }
 
 fn target(hooks: &AppHooks, endpoint: &super::Endpoint) -> Target {
-    Target { key: Arc::clone(&hooks.key), secret: hooks.secret.clone(), endpoint: endpoint.clone() }
+    let (app_id, key) = (Arc::clone(&hooks.app_id), Arc::clone(&hooks.key));
+    Target { app_id, key, secret: hooks.secret.clone(), endpoint: endpoint.clone() }
 }
 
 async fn run(equipment: Equipment) {
@@ -229,7 +232,7 @@ impl Shared {
     fn tell(self: &Rc<Self>, notice: &Notice) {
         let event = &notice.event;
         let mut by_app = self.lines.by_app.borrow_mut();
-        let Some(App { hooks, lines }) = by_app.get_mut(&notice.hooks.key) else { return };
+        let Some(App { hooks, lines }) = by_app.get_mut(&notice.hooks.app_id) else { return };
         let mut text: Option<Rc<str>> = None;
         for endpoint in hooks.endpoints.iter().filter(|endpoint| endpoint.wants(event)) {
             if text.is_none() {

@@ -143,7 +143,7 @@ mod tests {
             Endpoint::new(Url::parse("http://localhost/1").unwrap()),
             Endpoint::new(Url::parse("http://localhost/2").unwrap()),
         ];
-        let hooks = Arc::new(AppHooks { key: "k".into(), secret: Secret::new("s"), endpoints });
+        let hooks = Arc::new(AppHooks::new("1", "k", Secret::new("s"), endpoints));
         let numbers = || (metrics.webhooks_waiting.value(), metrics.webhooks_dropped_total.value());
         queue.notify(&hooks, event.clone());
         queue.notify(&hooks, event.clone());
@@ -167,8 +167,7 @@ mod tests {
         let mut endpoint = Endpoint::new(Url::parse("http://localhost/").unwrap());
         endpoint.events = EventKinds::from_iter([EventKind::ChannelVacated]);
         endpoint.channel_prefix = Some("a".to_owned());
-        let hooks =
-            Arc::new(AppHooks { key: "k".into(), secret: Secret::new("s"), endpoints: vec![endpoint] });
+        let hooks = Arc::new(AppHooks::new("1", "k", Secret::new("s"), vec![endpoint]));
         queue.notify(&hooks, Event::ChannelOccupied { channel: "a".into() });
         assert_eq!(metrics.webhooks_waiting.value(), 0);
         assert_eq!(notices.receiver.try_recv().unwrap().event.kind(), EventKind::ChannelOccupied);

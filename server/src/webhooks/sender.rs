@@ -141,6 +141,7 @@ pub(super) struct Sender {
 /// Who signs, and to whom it goes.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
+    pub(super) app_id: Arc<str>,
     pub(super) key: Arc<str>,
     pub(super) secret: Secret,
     pub(super) endpoint: Endpoint,
@@ -174,7 +175,7 @@ impl Sender {
 
     fn request(&self, target: &Target, body: &str) -> Result<ResponseFuture, Failure> {
         const AGENT: &str = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
-        let Target { key, secret, endpoint } = target;
+        let Target { app_id: _, key, secret, endpoint } = target;
         let signature = signature::sign(secret, &[body]);
         let mut request = Request::builder()
             .method(Method::POST)

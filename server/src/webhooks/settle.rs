@@ -26,7 +26,7 @@ pub(super) struct Settling {
 /// What an event and its opposite have in common: a channel of an app, or a user there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Subject {
-    app: Arc<str>,
+    app_id: Arc<str>,
     channel: Arc<str>,
     user_id: Option<Arc<str>>,
 }
@@ -34,7 +34,7 @@ struct Subject {
 impl Subject {
     fn of(notice: &Notice) -> Self {
         Self {
-            app: Arc::clone(&notice.hooks.key),
+            app_id: Arc::clone(&notice.hooks.app_id),
             channel: Arc::clone(notice.event.channel()),
             user_id: notice.event.user_id().cloned(),
         }
@@ -125,7 +125,7 @@ mod tests {
 
         fn take_of(&mut self, app: &str, ms: u64, event: Event) -> Option<Event> {
             let endpoints = vec![Endpoint::new(Url::parse("http://localhost/").unwrap())];
-            let hooks = Arc::new(AppHooks { key: app.into(), secret: Secret::new("s"), endpoints });
+            let hooks = Arc::new(AppHooks::new(app, "k", Secret::new("s"), endpoints));
             let share = Room::take(&self.room, event.bytes(), 1).unwrap();
             let now = self.at(ms);
             self.settling.take(Notice { hooks, event, _share: share }, now).map(|notice| notice.event)

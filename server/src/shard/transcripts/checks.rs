@@ -67,7 +67,8 @@ fn every_item_of_a_conversation_has_a_scene() {
 /// To meet the others that bound clients, one must not read or not answer, which no scene can say.
 #[test]
 fn l_every_limit_that_a_client_can_meet_has_a_scene() {
-    const MET: [&str; 21] = [
+    const MET: [&str; 22] = [
+        "subscriptions_per_s",
         "connections_max",
         "app_connections_max",
         "connection_channels_max",

@@ -45,6 +45,7 @@ macro_rules! for_every_scene {
             l_connection_channels_max
             l_e_message_bytes_max
             l_message_bytes_max_by_default
+            l_subscriptions_per_s
             m10_e_invalid_utf8
             m10_l_json_depth_max
             m10_s13_not_understood
