@@ -485,9 +485,13 @@ fn w_a_file_of_authorities_that_cannot_be_used_is_told_before_anything_is_served
     let path = directory.path().join("ca.pem");
     configuration["webhook_ca_file"] = path.to_str().unwrap().into();
     let start = || {
-        let (status, stderr) = run_to_end(&["serve", "--config", "-"], &configuration.to_string());
-        assert_eq!(status.code(), Some(1), "{stderr}");
-        stderr
+        let told = ["serve", "check"].map(|command| {
+            let (status, stderr) = run_to_end(&[command, "--config", "-"], &configuration.to_string());
+            assert_eq!(status.code(), Some(64), "{stderr}");
+            stderr
+        });
+        assert_eq!(told[0], told[1]);
+        told[0].clone()
     };
     let missing = start();
     assert!(missing.contains("cannot read webhook_ca_file /") && missing.contains("ca.pem"), "{missing}");

@@ -13,6 +13,7 @@ use tokio_rustls::rustls;
 use super::reading::{Mistake, Mistakes};
 use super::{Configuration, parse};
 use crate::tls;
+use crate::webhooks::read_authorities;
 
 /// Far more than any configuration, and less than what a wrong file might be.
 const BYTES_MAX: u64 = 4 << 20;
@@ -88,6 +89,12 @@ impl Source {
                 None
             }
         };
+        // Read for its mistakes alone: the webhooks read it again when they start.
+        let ca_file =
+            configuration.as_ref().and_then(|configuration| configuration.webhook_ca_file.as_deref());
+        if let Some(Err(error)) = ca_file.map(read_authorities) {
+            mistakes.push(Mistake { path: "webhook_ca_file".to_owned(), message: error.to_string() });
+        }
         match configuration {
             Some(configuration) if mistakes.is_empty() => Ok(Loaded { configuration, tls }),
             _ => Err(LoadError::Mistaken { from: self.clone(), mistakes }),

@@ -27,6 +27,7 @@ use std::time::Duration;
 pub use endpoint::{AppHooks, Endpoint, ExtraHeader, Unusable, Url};
 pub use event::{Event, EventKind, EventKinds};
 pub use sender::CaError;
+pub(crate) use sender::read_authorities;
 
 use thiserror::Error;
 use tokio::sync::oneshot;

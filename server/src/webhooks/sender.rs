@@ -111,7 +111,7 @@ pub enum CaError {
 ///
 /// # Errors
 /// [`CaError`] says what is wrong with it.
-pub(super) fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CaError> {
+pub(crate) fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CaError> {
     let read = |source| CaError::Read { path: path.to_owned(), source };
     let certificates = CertificateDer::pem_file_iter(path).map_err(read)?;
     let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(read)?;
