@@ -22,7 +22,7 @@ const CHANNELS: usize = 20;
 /// Five clients are one user.
 const USERS: usize = 40;
 const THREADS: usize = 4;
-const STEPS_PER_CLIENT: usize = 1_200;
+const STEPS_PER_CLIENT: usize = 1_800;
 const SHARDS: u64 = 2;
 
 type Users = BTreeSet<String>;
