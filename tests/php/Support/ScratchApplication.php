@@ -31,7 +31,7 @@ final readonly class ScratchApplication
     }
 
     /**
-     * `php artisan …`, in an environment that has nothing of Fanfare's in it.
+     * `php artisan …`, in an environment that has nothing of an application in it.
      */
     public function artisan(string ...$arguments): RunningCommand
     {
@@ -81,7 +81,7 @@ final readonly class ScratchApplication
     {
         $environment = array_filter(
             getenv(),
-            static fn (string $name): bool => preg_match('/^(FANFARE|BROADCAST|APP)_/', $name) !== 1,
+            static fn (string $name): bool => preg_match('/^(FANFARE|REVERB|VITE|APP|BROADCAST|CACHE|DB|LOG|QUEUE|SESSION)_/', $name) !== 1,
             ARRAY_FILTER_USE_KEY,
         );
 
