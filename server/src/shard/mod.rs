@@ -53,8 +53,9 @@ const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What one shard hands to another.
 ///
-/// The mailbox has no bound of its own: a ring or socket has one batch under way at a time, and the number of
-/// attachments and the size of a batch are limits.
+/// The mailbox has no bound of its own. A ring or socket, and a request of the HTTP API, waits until its batch is
+/// flushed before it brings the next one. Nobody waits for what changes of channels and users are told by, nor for client
+/// events: those are bounded by how often one connection may cause them (`subscriptions_per_s`, `client_events_per_s`).
 #[derive(Debug)]
 pub enum Post {
     /// Deliver, in order.
