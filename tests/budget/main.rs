@@ -55,6 +55,11 @@ const PATHS: &[Path] = &[
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|name| PATHS.iter().all(|path| path.name != **name)) {
+        let names: Vec<&str> = PATHS.iter().map(|path| path.name).collect();
+        eprintln!("expected one of these paths: {}; but found {unknown}", names.join(" "));
+        return ExitCode::from(64);
+    }
     for path in PATHS {
         if !wanted.is_empty() && !wanted.iter().any(|name| name == path.name) {
             continue;
