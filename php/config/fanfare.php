@@ -49,6 +49,11 @@ return [
             // ['url' => 'https://example.com/webhook', 'events' => ['channel_occupied', 'channel_vacated'],
             //  'channel_prefix' => 'presence-', 'channel_suffix' => null, 'headers' => ['X-Token' => '…']]
             'webhooks' => [],
+
+            // Whether the server keeps what happens in the channels for `php artisan fanfare:listen`, which makes
+            // Laravel events of it: true for all of it, or, as with webhooks,
+            // ['events' => ['client_event'], 'channel_prefix' => 'presence-']. It keeps it until somebody listens.
+            'listener' => env('FANFARE_APP_LISTENER', false),
         ],
     ],
 

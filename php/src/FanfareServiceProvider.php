@@ -8,6 +8,7 @@ use Fanfare\Laravel\Api\Connections;
 use Fanfare\Laravel\Broadcasting\FanfareBroadcaster;
 use Fanfare\Laravel\Console\DoctorCommand;
 use Fanfare\Laravel\Console\InstallCommand;
+use Fanfare\Laravel\Console\ListenCommand;
 use Fanfare\Laravel\Console\RestartCommand;
 use Fanfare\Laravel\Console\StartCommand;
 use Fanfare\Laravel\Console\StatusCommand;
@@ -73,6 +74,7 @@ final class FanfareServiceProvider extends ServiceProvider
             StopCommand::class,
             StatusCommand::class,
             TailCommand::class,
+            ListenCommand::class,
             DoctorCommand::class,
         ]);
         $this->joinReload();

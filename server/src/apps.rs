@@ -61,8 +61,10 @@ pub enum Standing {
 impl Settings {
     fn new(app: config::App) -> Arc<Self> {
         let standing = if app.enabled { Standing::Served } else { Standing::Disabled };
-        let hooks = (!app.webhooks.is_empty())
-            .then(|| Arc::new(AppHooks::new(&*app.id, &*app.key, app.secret.clone(), app.webhooks.clone())));
+        let hooks = (!app.webhooks.is_empty() || app.listener.is_some()).then(|| {
+            let hooks = AppHooks::new(&*app.id, &*app.key, app.secret.clone(), app.webhooks.clone());
+            Arc::new(hooks.with_listener(app.listener.clone().filter(|_| app.enabled)))
+        });
         Arc::new(Self { app, standing, hooks })
     }
 

@@ -7,7 +7,8 @@
 //! 3. [`hub`] *delivers*: encodes the WebSocket frame once and finds the shards with subscribers;
 //! 4. [`shard`]: each connection's outbox *enqueues* the frame, and *flushes* once per batch.
 //!
-//! [`tail`] shows publications to whoever asks to watch; [`webhooks`] tells an app's URLs what happens in its channels.
+//! [`tail`] shows publications to whoever asks to watch; [`webhooks`] tells an app's URLs, and its listener on this
+//! host, what happens in its channels.
 //!
 //! [`pusher`] is the protocol without I/O, [`http`] the requests on the port and the Unix socket, [`lifecycle`]
 //! how the server starts, serves, reads its configuration again and leaves, [`tls`] its certificate. [`limits`], [`metrics`] and [`pusher::codes`] are catalogues that

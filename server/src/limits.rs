@@ -256,6 +256,15 @@ limits! {
     webhook_retry_s = 300, 0..=86_400,
         "the event is dropped", Some("webhooks_dropped_total");
 
+    // Listeners.
+
+    /// Bytes of events that wait for one app's listener, beside the batch that it has. A batch is bounded as that of a webhook.
+    listener_queue_bytes_max = 32 * MIB, KIB..=1024 * MIB,
+        "further events are dropped until there is room", Some("listener_events_dropped_total");
+    /// Listeners of one app: one that listens, and those that wait for their turn.
+    listeners_max = 16, 1..=1_000,
+        "a further one is told so and its connection is closed", None;
+
     // Watching.
 
     /// Readers of `GET /tail` at a time.

@@ -123,6 +123,10 @@ metrics! {
     Counter webhooks_sent_total = "Webhook events that an endpoint accepted.";
     Counter webhook_attempts_failed_total = "Webhook requests that were not answered by a 2xx.";
     Counter webhooks_dropped_total = "Webhook events that were dropped because too many waited or their endpoint failed too long.";
+    Gauge listeners = "Connections of listeners, those included that wait for their turn.";
+    Gauge listener_events_waiting = "Events that wait to settle or for an app's listener to be done with them.";
+    Counter listener_events_taken_total = "Events that a listener said it was done with.";
+    Counter listener_events_dropped_total = "Events that no listener heard, because too many waited, or because none came before the server left or the app had no listener any more.";
 }
 
 impl Metrics {

@@ -33,7 +33,7 @@ use crate::pusher::channel::{self, Kind};
 use crate::pusher::events;
 use crate::shard::Post;
 use crate::tail::Tails;
-use crate::webhooks::{Event, EventKind, Webhooks};
+use crate::webhooks::{Event, EventKind, Newcomer, Webhooks};
 
 /// Subscribers from which on they are told their number only every now and then.
 const COUNTED_AT_ONCE_MAX: usize = 99;
@@ -209,6 +209,8 @@ impl Node {
     /// are told so and end; all others go on.
     pub fn configure(&self, apps: Vec<config::App>) -> Changes {
         let changes = self.apps.configure(apps);
+        let served = self.apps.configured();
+        self.webhooks.configured(served.iter().filter_map(|app| app.settings().hooks.clone()).collect());
         self.configured.send_replace(());
         self.send_all(|| Post::Configured);
         changes
@@ -245,6 +247,11 @@ impl Node {
         if let Some(hooks) = app.settings().hooks.as_ref().filter(|hooks| hooks.wants(kind)) {
             self.webhooks.notify(hooks, event());
         }
+    }
+
+    /// Leaves a connection of somebody who may listen to the webhooks' thread.
+    pub(crate) fn attend_listener(&self, newcomer: Newcomer) {
+        self.webhooks.attend(newcomer);
     }
 
     fn tell_webhooks_of_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize) {

@@ -39,6 +39,14 @@ final readonly class Answer
     }
 
     /**
+     * Whether there is such a field.
+     */
+    public function has(string $field): bool
+    {
+        return array_key_exists($field, $this->fields);
+    }
+
+    /**
      * @throws UnexpectedAnswer
      */
     public function boolean(string $field): bool
@@ -76,6 +84,14 @@ final readonly class Answer
         $value = $this->fields[$field] ?? null;
 
         return is_string($value) || is_int($value) ? (string) $value : throw $this->unexpected($field, 'text');
+    }
+
+    /**
+     * @throws UnexpectedAnswer
+     */
+    public function optionalText(string $field): ?string
+    {
+        return ($this->fields[$field] ?? null) === null ? null : $this->text($field);
     }
 
     /**

@@ -22,6 +22,7 @@ final readonly class AppConfig
         'missing_origin',
         'limits',
         'webhooks',
+        'listener',
     ];
 
     /**
@@ -29,6 +30,7 @@ final readonly class AppConfig
      * @param  'allow'|'refuse'|null  $missingOrigin
      * @param  array<string, int>  $limits
      * @param  list<WebhookConfig>  $webhooks
+     * @param  EventFilter|null  $listener  what is kept for `fanfare:listen`; null: nothing
      */
     private function __construct(
         public AppCredentials $credentials,
@@ -39,6 +41,7 @@ final readonly class AppConfig
         public ?string $missingOrigin,
         public array $limits,
         public array $webhooks,
+        public ?EventFilter $listener,
     ) {}
 
     /**
@@ -67,6 +70,8 @@ final readonly class AppConfig
             'missing_origin' => $this->missingOrigin,
             'limits' => $this->limits,
             'webhooks' => array_map(static fn (WebhookConfig $webhook): array => $webhook->document(), $this->webhooks),
+            // All of it has a shorter word.
+            'listener' => $this->listener === null ? null : ($this->listener->document() ?: true),
         ];
 
         return (
@@ -88,6 +93,7 @@ final readonly class AppConfig
             $app->optionalOneOf('missing_origin', ['allow', 'refuse']),
             $app->integersByName('limits'),
             array_map(WebhookConfig::read(...), $app->sections('webhooks')),
+            EventFilter::ofListener($app),
         );
     }
 

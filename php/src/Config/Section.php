@@ -168,6 +168,14 @@ final readonly class Section
     }
 
     /**
+     * Whether an array is there.
+     */
+    public function isArray(string $key): bool
+    {
+        return is_array($this->values[$key] ?? null);
+    }
+
+    /**
      * Whether something is there that holds nothing.
      */
     public function isEmpty(string $key): bool

@@ -9,42 +9,22 @@ namespace Fanfare\Laravel\Config;
  */
 final readonly class WebhookConfig
 {
-    /** Pusher's names. */
-    public const array EVENTS = [
-        'channel_occupied',
-        'channel_vacated',
-        'member_added',
-        'member_removed',
-        'client_event',
-        'cache_miss',
-        'subscription_count',
-    ];
-
     /**
-     * @param  list<string>  $events  some of EVENTS; none are all
      * @param  array<string, string>  $headers  sent along, by name
      */
     private function __construct(
         public string $url,
-        public array $events,
-        public ?string $channelPrefix,
-        public ?string $channelSuffix,
+        public EventFilter $filter,
         public array $headers,
     ) {}
 
     public static function read(Section $webhook): self
     {
-        $webhook->only(['url', 'events', 'channel_prefix', 'channel_suffix', 'headers']);
+        $webhook->only(['url', ...EventFilter::KEYS, 'headers']);
 
         return new self(
             self::url($webhook),
-            $webhook->texts(
-                'events',
-                'one of '.implode(', ', self::EVENTS),
-                static fn (string $event): bool => in_array($event, self::EVENTS, true),
-            ),
-            $webhook->optionalText('channel_prefix', 'how the names of channels begin'),
-            $webhook->optionalText('channel_suffix', 'how the names of channels end'),
+            EventFilter::read($webhook),
             $webhook->secretsByName('headers', 'a header\'s value by its name'),
         );
     }
@@ -56,16 +36,7 @@ final readonly class WebhookConfig
      */
     public function document(): array
     {
-        return array_filter(
-            [
-                'url' => $this->url,
-                'events' => $this->events,
-                'channel_prefix' => $this->channelPrefix,
-                'channel_suffix' => $this->channelSuffix,
-                'headers' => $this->headers,
-            ],
-            static fn (mixed $value): bool => $value !== null && $value !== [],
-        );
+        return ['url' => $this->url] + $this->filter->document() + array_filter(['headers' => $this->headers]);
     }
 
     /**
@@ -77,9 +48,7 @@ final readonly class WebhookConfig
     {
         return [
             'url' => strtok($this->url, '?'),
-            'events' => $this->events,
-            'channelPrefix' => $this->channelPrefix,
-            'channelSuffix' => $this->channelSuffix,
+            'filter' => $this->filter,
             'headers' => array_fill_keys(array_keys($this->headers), '(hidden)'),
         ];
     }

@@ -118,6 +118,7 @@ final class StatusCommand extends Command
             'Channels' => number_format($status->channels()),
             'Attached PHP processes' => $status->attachedByRing + $status->attachedBySocket === 0 ? '0'
                 : "{$status->attachedByRing} by shared memory, {$status->attachedBySocket} by socket",
+            'Listeners (fanfare:listen)' => self::listeners($status),
             'Publications' => number_format($status->metric('publications_total')).' so far'.self::rate($rates, 'publications_total'),
             'Deliveries' => number_format($status->metric('deliveries_total')).' so far'.self::rate($rates, 'deliveries_total'),
             'Messages from clients' => number_format($status->metric('messages_total')).' so far'.self::rate($rates, 'messages_total'),
@@ -128,7 +129,7 @@ final class StatusCommand extends Command
 
         $this->newLine();
 
-        foreach ($rows as $name => $value) {
+        foreach (array_filter($rows, is_string(...)) as $name => $value) {
             $this->components->twoColumnDetail($name, self::plain($value));
         }
 
@@ -170,6 +171,19 @@ final class StatusCommand extends Command
             json_encode($document, JSON_THROW_ON_ERROR | JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE),
             OutputInterface::OUTPUT_RAW,
         );
+    }
+
+    /**
+     * Null where nobody listens or should.
+     */
+    private static function listeners(ServerStatus $status): ?string
+    {
+        $listeners = $status->metric('listeners');
+        $waiting = $status->metric('listener_events_waiting');
+        $missed = $status->metric('listener_events_dropped_total');
+
+        return $listeners + $waiting + $missed === 0 ? null
+            : number_format($listeners).', '.number_format($waiting).' events waiting'.($missed === 0 ? '' : ', '.number_format($missed).' dropped');
     }
 
     private static function rate(?Rates $rates, string $metric): string

@@ -16,6 +16,14 @@ final class ServerUnreachable extends RuntimeException
         parent::__construct($message);
     }
 
+    /**
+     * Whether it is for want of a server, so that asking again later may help without anybody's doing.
+     */
+    public function mayComeBack(): bool
+    {
+        return in_array($this->reason, ['no_socket', 'nobody_listens', 'not_answering', 'broke_off'], true);
+    }
+
     public static function noSocket(string $socket): self
     {
         return new self(
@@ -61,18 +69,21 @@ final class ServerUnreachable extends RuntimeException
         );
     }
 
-    public static function answered(string $socket, string $found): self
+    public static function answered(string $socket, string $found, string $reason = 'strange_answer'): self
     {
         return new self(
             "Expected an answer of a Fanfare server at {$socket}, found {$found}. "
             .'Install the server and this package in the same version, and restart the server.',
-            'strange_answer',
+            $reason,
         );
     }
 
-    public static function refused(string $socket, string $message): self
+    /**
+     * @param  string  $reason  the server's own word for it
+     */
+    public static function refused(string $socket, string $message, string $reason = 'refused'): self
     {
-        return new self("The server at {$socket} says no: {$message}.", 'refused');
+        return new self("The server at {$socket} says no: {$message}.", $reason);
     }
 
     public static function because(string $socket, string $error): self

@@ -8,11 +8,11 @@ use Fanfare\Laravel\Config\SocketPath;
 use Fanfare\Laravel\Exceptions\ServerUnreachable;
 
 /**
- * One GET over the server's Unix socket.
+ * One GET over the server's Unix socket; or a connection that is for something else after it.
  *
  * Owns connecting, the bound on waiting, and telling apart why there is no answer. Speaks HTTP/1.0,
  * so that the body is what comes until the end, without chunks; needs neither ext-curl nor a client
- * library. What the answer means is left to the Inspector.
+ * library. What the answer means, or what is said afterwards, is left to those who ask.
  */
 final class LocalRequest
 {
@@ -26,6 +26,9 @@ final class LocalRequest
     private const int ETIMEDOUT = 110;
 
     private const int ECONNREFUSED = 111;
+
+    /** The status of an upgrade. */
+    private const int SWITCHED = 101;
 
     private const int HEAD_BYTES_MAX = 16_384;
 
@@ -51,29 +54,31 @@ final class LocalRequest
      */
     public static function get(string $socket, string $target, int $timeoutMs): self
     {
-        $stream = self::connect($socket, $timeoutMs);
-        stream_set_timeout($stream, intdiv($timeoutMs, 1_000), $timeoutMs % 1_000 * 1_000);
-        @fwrite($stream, "GET {$target} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        return self::exchange($socket, "GET {$target} HTTP/1.0\r\nHost: localhost\r\n\r\n", $timeoutMs);
+    }
 
-        $head = '';
+    /**
+     * The same, to go on with the connection by another protocol, line by line.
+     *
+     * @param  string  $target  path and query, encoded
+     *
+     * @throws ServerUnreachable when the server does not want to
+     */
+    public static function upgrade(string $socket, string $target, string $protocol, int $timeoutMs): self
+    {
+        $request = self::exchange(
+            $socket,
+            "GET {$target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: {$protocol}\r\n\r\n",
+            $timeoutMs,
+        );
 
-        while (! str_contains($head, "\r\n\r\n")) {
-            $chunk = (string) @fread($stream, 8_192);
+        if ($request->status !== self::SWITCHED) {
+            $request->body();
 
-            if ($chunk === '' || strlen($head) > self::HEAD_BYTES_MAX) {
-                throw self::silence($socket, $stream, $timeoutMs, $head);
-            }
-
-            $head .= $chunk;
+            throw ServerUnreachable::answered($socket, 'one that does not know what is asked');
         }
 
-        [$head, $body] = explode("\r\n\r\n", $head, 2);
-
-        if (preg_match('#\AHTTP/1\.[01] (\d{3}) #', $head, $matches) !== 1) {
-            throw ServerUnreachable::answered($socket, 'something that is not HTTP');
-        }
-
-        return new self($socket, $stream, $timeoutMs, (int) $matches[1], $body);
+        return $request;
     }
 
     /**
@@ -112,7 +117,7 @@ final class LocalRequest
      */
     public function lines(): iterable
     {
-        if ($this->status !== 200) {
+        if ($this->status !== 200 && $this->status !== self::SWITCHED) {
             $this->body();
         }
 
@@ -142,6 +147,45 @@ final class LocalRequest
 
             $this->buffer .= $chunk;
         }
+    }
+
+    /**
+     * Says a line, on a connection that is upgraded. One that is not taken is for a server that has gone, as the end of
+     * its lines tells.
+     */
+    public function say(string $line): void
+    {
+        @fwrite($this->stream, "{$line}\n");
+    }
+
+    /**
+     * @throws ServerUnreachable
+     */
+    private static function exchange(string $socket, string $request, int $timeoutMs): self
+    {
+        $stream = self::connect($socket, $timeoutMs);
+        stream_set_timeout($stream, intdiv($timeoutMs, 1_000), $timeoutMs % 1_000 * 1_000);
+        @fwrite($stream, $request);
+
+        $head = '';
+
+        while (! str_contains($head, "\r\n\r\n")) {
+            $chunk = (string) @fread($stream, 8_192);
+
+            if ($chunk === '' || strlen($head) > self::HEAD_BYTES_MAX) {
+                throw self::silence($socket, $stream, $timeoutMs, $head);
+            }
+
+            $head .= $chunk;
+        }
+
+        [$head, $body] = explode("\r\n\r\n", $head, 2);
+
+        if (preg_match('#\AHTTP/1\.[01] (\d{3}) #', $head, $matches) !== 1) {
+            throw ServerUnreachable::answered($socket, 'something that is not HTTP');
+        }
+
+        return new self($socket, $stream, $timeoutMs, (int) $matches[1], $body);
     }
 
     /**
@@ -175,20 +219,19 @@ final class LocalRequest
     {
         return stream_get_meta_data($stream)['timed_out']
             ? ServerUnreachable::notAnswering($socket, $timeoutMs)
-            : ServerUnreachable::answered($socket, $head === '' ? 'that it closed the connection without a word' : 'an answer that breaks off');
+            : ServerUnreachable::answered($socket, $head === '' ? 'that it closed the connection without a word' : 'an answer that breaks off', 'broke_off');
     }
 
     private function failure(string $body): ServerUnreachable
     {
         $error = json_decode($body, true)['error'] ?? null;
         $message = is_array($error) && is_string($error['message'] ?? null) ? $error['message'] : "status {$this->status}";
+        $code = is_array($error) && is_string($error['code'] ?? null) ? $error['code'] : 'refused';
 
-        return match ($this->status) {
-            403 => ServerUnreachable::notAllowed($this->socket, User::current()->describe()),
-            404 => is_array($error) && ($error['code'] ?? '') !== 'not_found'
-                ? ServerUnreachable::refused($this->socket, $message)
-                : ServerUnreachable::answered($this->socket, 'one that does not know what is asked'),
-            default => ServerUnreachable::refused($this->socket, $message),
+        return match (true) {
+            $code === 'forbidden' => ServerUnreachable::notAllowed($this->socket, User::current()->describe()),
+            $code === 'not_found', $this->status === 404 && $error === null => ServerUnreachable::answered($this->socket, 'one that does not know what is asked'),
+            default => ServerUnreachable::refused($this->socket, $message, $code),
         };
     }
 }

@@ -10,7 +10,7 @@ use super::reading::{Field, Mistakes, Object};
 use super::webhooks;
 use crate::limits::Limits;
 use crate::pusher::origin::{Origins, Pattern};
-use crate::webhooks::Endpoint;
+use crate::webhooks::{Endpoint, Filter};
 
 /// One tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct App {
     pub limits: Limits,
     /// Who is told what happens in its channels.
     pub webhooks: Vec<Endpoint>,
+    /// What of it is kept for a listener; none, when nobody may listen.
+    pub listener: Option<Filter>,
 }
 
 /// A secret that no log and no panic message shows.
@@ -98,8 +100,9 @@ fn read_app(item: &Field<'_>, names: &mut Names, node: &Limits, mistakes: &mut M
         .unwrap_or(true);
     let limits = limits::read(object.optional("limits"), Some(node), mistakes);
     let webhooks = webhooks::read(object.optional("webhooks"), mistakes);
+    let listener = webhooks::read_listener(object.optional("listener"), mistakes);
     object.close(
-        "id, key, secret, enabled, client_events, subscription_count, allowed_origins, missing_origin, limits or webhooks",
+        "id, key, secret, enabled, client_events, subscription_count, allowed_origins, missing_origin, limits, webhooks or listener",
         mistakes,
     );
     Some(App {
@@ -113,6 +116,7 @@ fn read_app(item: &Field<'_>, names: &mut Names, node: &Limits, mistakes: &mut M
         subscription_count,
         limits,
         webhooks,
+        listener,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Reading an app's `"webhooks"`, and `"webhook_ca_file"`.
+//! Reading an app's `"webhooks"` and `"listener"`, and `"webhook_ca_file"`.
 //!
 //! Owns their shape. What makes a URL or a header usable is [`crate::webhooks`]'. No message shows a URL or a header's
 //! value: both may hold a token.
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::reading::{Field, Mistakes, Object};
-use crate::webhooks::{Endpoint, EventKind, EventKinds, ExtraHeader, Unusable, Url};
+use crate::webhooks::{Endpoint, EventKind, EventKinds, ExtraHeader, Filter, Unusable, Url};
 
 /// The endpoints of one app, no two alike.
 pub(super) fn read(field: Option<Field<'_>>, mistakes: &mut Mistakes) -> Vec<Endpoint> {
@@ -33,12 +33,31 @@ fn read_endpoint(item: &Field<'_>, mistakes: &mut Mistakes) -> Option<Endpoint> 
         let text = field.secret("a URL such as \"https://example.com/pusher/webhook\"", mistakes)?;
         usable(&field, Url::parse(text), mistakes)
     });
-    let events = read_events(object.optional("events"), mistakes);
-    let channel_prefix = read_part(object.optional("channel_prefix"), mistakes);
-    let channel_suffix = read_part(object.optional("channel_suffix"), mistakes);
+    let filter = read_filter(&mut object, mistakes);
     let headers = read_headers(object.optional("headers"), mistakes);
     object.close("url, events, channel_prefix, channel_suffix or headers", mistakes);
-    Some(Endpoint { url: url?, events, channel_prefix, channel_suffix, headers })
+    Some(Endpoint { url: url?, filter, headers })
+}
+
+fn read_filter(object: &mut Object<'_>, mistakes: &mut Mistakes) -> Filter {
+    Filter {
+        events: read_events(object.optional("events"), mistakes),
+        channel_prefix: read_part(object.optional("channel_prefix"), mistakes),
+        channel_suffix: read_part(object.optional("channel_suffix"), mistakes),
+    }
+}
+
+/// What is kept for an app's listener: everything, or what an object asks for.
+pub(super) fn read_listener(field: Option<Field<'_>>, mistakes: &mut Mistakes) -> Option<Filter> {
+    let field = field?;
+    if let Value::Bool(on) = field.value {
+        return on.then(Filter::default);
+    }
+    const EXPECTED: &str = "true, false or an object with events, channel_prefix or channel_suffix";
+    let mut object = Object::open(&field.path, field.value, EXPECTED, mistakes)?;
+    let filter = read_filter(&mut object, mistakes);
+    object.close("events, channel_prefix or channel_suffix", mistakes);
+    Some(filter)
 }
 
 fn usable<T>(field: &Field<'_>, parsed: Result<T, Unusable>, mistakes: &mut Mistakes) -> Option<T> {
@@ -140,13 +159,41 @@ mod tests {
         );
         let [all, some, third] = <[Endpoint; 3]>::try_from(app.unwrap().webhooks).unwrap();
         assert_eq!(all, Endpoint::new(Url::parse("https://example.com/hook?token=abc").unwrap()));
-        assert_eq!(some.events, EventKinds::from_iter([EventKind::MemberAdded, EventKind::ChannelVacated]));
         assert_eq!(
-            (some.channel_prefix.as_deref(), some.channel_suffix.as_deref()),
+            some.filter.events,
+            EventKinds::from_iter([EventKind::MemberAdded, EventKind::ChannelVacated])
+        );
+        assert_eq!(
+            (some.filter.channel_prefix.as_deref(), some.filter.channel_suffix.as_deref()),
             (Some("presence-"), Some("-eu"))
         );
         assert_eq!(some.headers, [ExtraHeader::parse("authorization", "Bearer abc").unwrap()]);
-        assert_eq!(third.events, EventKinds::ALL);
+        assert_eq!(third.filter, Filter::default());
+    }
+
+    #[test]
+    fn w_a_listener_is_off_or_hears_all_or_some() {
+        let parse = |listener: &str| {
+            let text = format!(
+                r#"{{"listen":"127.0.0.1:8080","socket":"/run/f.sock",
+                    "apps":[{{"id":"app","key":"app-key","secret":"app-secret","listener":{listener}}}]}}"#
+            );
+            Configuration::parse(&text, 1).map(|mut configuration| configuration.apps.remove(0).listener)
+        };
+        assert_eq!((parse("null").unwrap(), parse("false").unwrap()), (None, None));
+        assert_eq!(parse("true").unwrap(), Some(Filter::default()));
+        assert_eq!(parse("{}").unwrap(), Some(Filter::default()));
+        let some = parse(r#"{"events":["client_event"],"channel_prefix":"presence-"}"#).unwrap().unwrap();
+        assert_eq!(some.events, EventKinds::from_iter([EventKind::ClientEvent]));
+        assert_eq!((some.channel_prefix.as_deref(), some.channel_suffix), (Some("presence-"), None));
+        let mistakes = parse(r#"{"events":["typing"],"channel_suffix":"*","url":"http://a/"}"#).unwrap_err();
+        let paths: Vec<&str> = mistakes.iter().map(|mistake| mistake.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            ["apps[0].listener.events[0]", "apps[0].listener.channel_suffix", "apps[0].listener.url"]
+        );
+        let mistakes = parse("7").unwrap_err();
+        assert!(mistakes[0].message.starts_with("expected true, false or an object with events"));
     }
 
     #[test]

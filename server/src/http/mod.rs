@@ -151,6 +151,9 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, origin: &Origin) -
             ),
         };
     }
+    if matches!(origin, Origin::Socket) && api::listen::is_requested(&request) {
+        return api::listen::answer(&shard, request);
+    }
     let path = request.uri().path();
     match (path, origin) {
         ("/up", _) => when_read(&request, || json(StatusCode::OK, r#"{"health":"OK"}"#.into())),

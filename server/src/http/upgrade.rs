@@ -137,7 +137,7 @@ fn accept_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Answer>> {
 }
 
 /// Whether a header that is a list holds `token`, in any case.
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
 }

@@ -259,7 +259,7 @@ fn send_refusal(stream: &UnixStream, code: RefusalCode, message: &str) {
 }
 
 /// Writes all of `bytes`.
-async fn send(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn send(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         stream.writable().await?;
         match stream.try_write(bytes) {

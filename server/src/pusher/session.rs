@@ -190,6 +190,11 @@ impl Session {
         self.socket_id
     }
 
+    /// The user that the connection is signed in as.
+    pub fn user_id(&self) -> Option<&Arc<str>> {
+        self.user.as_ref().map(|user| &user.user_id)
+    }
+
     /// Says hello: the first text of every conversation.
     pub fn open(&self, limits: &Limits, effects: &mut Vec<Effect>) {
         let text = events::connection_established(self.socket_id, limits.activity_timeout_s as u64);

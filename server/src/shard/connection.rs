@@ -375,6 +375,7 @@ impl<'a> Conversation<'a> {
             data: text_of(json.as_deref()),
             socket_id: self.session.socket_id(),
             user_id,
+            signed_in: self.session.user_id().cloned(),
         });
     }
 

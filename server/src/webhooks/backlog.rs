@@ -13,7 +13,10 @@ use ahash::RandomState;
 use tokio::time::Instant;
 
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metric, Metrics};
+
+/// Which metric counts what waits.
+pub(super) type Gauge = fn(&Metrics) -> &Metric;
 
 /// What an event costs beside its text, about.
 const FIXED_BYTES: usize = 96;
@@ -69,20 +72,23 @@ impl Item {
     }
 }
 
-/// One of `webhooks_waiting`.
+/// One that the gauge counts.
 #[derive(Debug)]
-struct Waiting(Arc<Metrics>);
+struct Waiting {
+    metrics: Arc<Metrics>,
+    gauge: Gauge,
+}
 
 impl Waiting {
-    fn new(metrics: &Arc<Metrics>) -> Self {
-        metrics.webhooks_waiting.increment();
-        Self(Arc::clone(metrics))
+    fn new(metrics: &Arc<Metrics>, gauge: Gauge) -> Self {
+        gauge(metrics).increment();
+        Self { metrics: Arc::clone(metrics), gauge }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.webhooks_waiting.decrement();
+        (self.gauge)(&self.metrics).decrement();
     }
 }
 
@@ -95,6 +101,7 @@ pub(super) struct Full;
 pub(super) struct Backlog {
     bounds: Bounds,
     metrics: Arc<Metrics>,
+    gauge: Gauge,
     /// `place` grows from front to back.
     items: VecDeque<Item>,
     /// What [`Item::bytes`] comes to.
@@ -107,10 +114,11 @@ pub(super) struct Backlog {
 
 impl Backlog {
     /// Nothing waits.
-    pub(super) fn new(bounds: Bounds, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(bounds: Bounds, metrics: Arc<Metrics>, gauge: Gauge) -> Self {
         Self {
             bounds,
             metrics,
+            gauge,
             items: VecDeque::new(),
             bytes: 0,
             text_bytes: 0,
@@ -145,7 +153,7 @@ impl Backlog {
             return Ok(());
         }
         let (place, count_of) = (self.next, count_of.cloned());
-        let waiting = Waiting::new(&self.metrics);
+        let waiting = Waiting::new(&self.metrics, self.gauge);
         let item = Item { place, text, count_of, since: now, born: now, _waiting: waiting };
         if self.bytes + item.bytes() > self.bounds.bytes_max {
             return Err(Full);
@@ -229,15 +237,22 @@ impl Batch {
     pub(super) fn body(&self, time_ms: u128) -> String {
         let texts: usize = self.items.iter().map(|item| item.text.len() + 1).sum();
         let mut body = String::with_capacity(64 + texts);
-        body.push_str(&format!(r#"{{"time_ms":{time_ms},"events":["#));
+        body.push_str(&format!(r#"{{"time_ms":{time_ms},"events":"#));
+        self.write_events(&mut body);
+        body.push('}');
+        body
+    }
+
+    /// The events, as a JSON list.
+    pub(super) fn write_events(&self, body: &mut String) {
+        body.push('[');
         for (at, item) in self.items.iter().enumerate() {
             if at > 0 {
                 body.push(',');
             }
             body.push_str(&item.text);
         }
-        body.push_str("]}");
-        body
+        body.push(']');
     }
 
     /// Drops what is too old. Gives how many.
@@ -269,7 +284,8 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let metrics = Arc::new(Metrics::default());
-            Self { backlog: Backlog::new(BOUNDS, Arc::clone(&metrics)), start: Instant::now(), metrics }
+            let backlog = Backlog::new(BOUNDS, Arc::clone(&metrics), |metrics| &metrics.webhooks_waiting);
+            Self { backlog, start: Instant::now(), metrics }
         }
 
         fn at(&self, ms: u64) -> Instant {

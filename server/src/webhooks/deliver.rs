@@ -43,7 +43,9 @@ impl Line {
     pub(super) fn new(target: Target, shared: &Shared) -> Self {
         Self {
             target: RefCell::new(target),
-            backlog: RefCell::new(Backlog::new(shared.bounds, Arc::clone(&shared.metrics))),
+            backlog: RefCell::new(Backlog::new(shared.bounds, Arc::clone(&shared.metrics), |metrics| {
+                &metrics.webhooks_waiting
+            })),
             under_way: Cell::new(0),
             failures: Cell::new(0),
             changed: Notify::new(),

@@ -1,4 +1,4 @@
-//! Who is told: an app's endpoints and what each of them wants to hear.
+//! Who is told: an app's endpoints and its listener, and what each of them wants to hear.
 //!
 //! Owns the rules for URLs and extra headers, parsed once, and the filters. The configuration ([`crate::config`])
 //! builds these values; a reload builds new ones.
@@ -24,8 +24,10 @@ pub struct AppHooks {
     pub key: Arc<str>,
     /// Signs the body.
     pub secret: Secret,
-    /// Who is told. May be empty.
+    /// The URLs that are told. May be empty.
     pub endpoints: Vec<Endpoint>,
+    /// What is kept for a listener; none, when nobody may listen.
+    pub listener: Option<Filter>,
 }
 
 impl AppHooks {
@@ -38,54 +40,50 @@ impl AppHooks {
     ) -> Self {
         static GENERATIONS: AtomicU64 = AtomicU64::new(0);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        Self { app_id: app_id.into(), generation, key: key.into(), secret, endpoints }
+        Self { app_id: app_id.into(), generation, key: key.into(), secret, endpoints, listener: None }
+    }
+
+    /// The same, and what is kept for a listener.
+    pub fn with_listener(self, listener: Option<Filter>) -> Self {
+        Self { listener, ..self }
+    }
+
+    /// What each of those wants to hear who are told.
+    pub(super) fn filters(&self) -> impl Iterator<Item = &Filter> {
+        self.endpoints.iter().map(|endpoint| &endpoint.filter).chain(&self.listener)
+    }
+
+    /// Whether both prove an app's identity in the same way.
+    pub(super) fn has_credentials_of(&self, other: &Self) -> bool {
+        self.key == other.key && self.secret == other.secret
     }
 
     /// Whether an event of this kind is worth building. An event's opposite is too, wanted or not: a channel that is
     /// occupied again within moments was not occupied anew, and only its vacation tells.
     pub fn wants(&self, kind: EventKind) -> bool {
-        let wanted = |kind| self.endpoints.iter().any(|endpoint| endpoint.events.contains(kind));
+        let wanted = |kind| self.filters().any(|filter| filter.events.contains(kind));
         wanted(kind) || kind.opposite().is_some_and(wanted)
     }
 }
 
-/// One URL and what it wants to hear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Where to.
-    pub url: Url,
+/// What somebody wants to hear. The default is everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
     /// Only events of these kinds.
     pub events: EventKinds,
     /// Only of channels whose name begins with this.
     pub channel_prefix: Option<String>,
     /// Only of channels whose name ends with this.
     pub channel_suffix: Option<String>,
-    /// Sent along with every request.
-    pub headers: Vec<ExtraHeader>,
 }
 
-impl Endpoint {
-    /// An endpoint that wants to hear everything.
-    pub fn new(url: Url) -> Self {
-        let (events, headers) = (EventKinds::ALL, Vec::new());
-        Self { url, events, channel_prefix: None, channel_suffix: None, headers }
-    }
-
-    /// Whether both are the same place that wants to hear the same. What waits for one of them waits for the other,
-    /// whose headers may be newer.
-    pub fn is_same_place(&self, other: &Self) -> bool {
-        self.url == other.url
-            && self.events == other.events
-            && self.channel_prefix == other.channel_prefix
-            && self.channel_suffix == other.channel_suffix
-    }
-
+impl Filter {
     /// Whether `event` passes the filters.
     pub fn wants(&self, event: &Event) -> bool {
         self.events.contains(event.kind()) && self.covers(event.channel())
     }
 
-    /// Whether it wants `event` or its opposite.
+    /// Whether `event` or its opposite passes.
     pub fn wants_to_know(&self, event: &Event) -> bool {
         let kind = event.kind();
         let wanted = |kind| self.events.contains(kind);
@@ -95,6 +93,30 @@ impl Endpoint {
     fn covers(&self, channel: &str) -> bool {
         self.channel_prefix.as_ref().is_none_or(|prefix| channel.starts_with(&**prefix))
             && self.channel_suffix.as_ref().is_none_or(|suffix| channel.ends_with(&**suffix))
+    }
+}
+
+/// One URL and what it wants to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where to.
+    pub url: Url,
+    /// What it wants to hear.
+    pub filter: Filter,
+    /// Sent along with every request.
+    pub headers: Vec<ExtraHeader>,
+}
+
+impl Endpoint {
+    /// An endpoint that wants to hear everything.
+    pub fn new(url: Url) -> Self {
+        Self { url, filter: Filter::default(), headers: Vec::new() }
+    }
+
+    /// Whether both are the same place that wants to hear the same. What waits for one of them waits for the other,
+    /// whose headers may be newer.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.url == other.url && self.filter == other.filter
     }
 }
 
@@ -213,20 +235,20 @@ mod tests {
 
     #[test]
     fn w_filters_select_by_kind_prefix_and_suffix() {
-        let mut endpoint = Endpoint::new(Url::parse("http://localhost/").unwrap());
+        let mut filter = Filter::default();
         let occupied = |channel: &str| Event::ChannelOccupied { channel: channel.into() };
-        assert!(endpoint.wants(&occupied("a")));
-        endpoint.events = EventKinds::from_iter([EventKind::ChannelOccupied, EventKind::CacheMiss]);
-        assert!(endpoint.wants(&occupied("a")));
-        assert!(endpoint.wants(&Event::CacheMiss { channel: "a".into() }));
-        assert!(!endpoint.wants(&Event::ChannelVacated { channel: "a".into() }));
-        endpoint.channel_prefix = Some("private-".to_owned());
-        assert!(endpoint.wants(&occupied("private-a")));
-        assert!(!endpoint.wants(&occupied("a-private-")));
-        endpoint.channel_suffix = Some("-eu".to_owned());
-        assert!(endpoint.wants(&occupied("private-a-eu")));
-        assert!(!endpoint.wants(&occupied("private-a")));
-        assert!(!endpoint.wants(&occupied("a-eu")));
+        assert!(filter.wants(&occupied("a")));
+        filter.events = EventKinds::from_iter([EventKind::ChannelOccupied, EventKind::CacheMiss]);
+        assert!(filter.wants(&occupied("a")));
+        assert!(filter.wants(&Event::CacheMiss { channel: "a".into() }));
+        assert!(!filter.wants(&Event::ChannelVacated { channel: "a".into() }));
+        filter.channel_prefix = Some("private-".to_owned());
+        assert!(filter.wants(&occupied("private-a")));
+        assert!(!filter.wants(&occupied("a-private-")));
+        filter.channel_suffix = Some("-eu".to_owned());
+        assert!(filter.wants(&occupied("private-a-eu")));
+        assert!(!filter.wants(&occupied("private-a")));
+        assert!(!filter.wants(&occupied("a-eu")));
     }
 
     #[test]
@@ -237,8 +259,10 @@ mod tests {
         );
         let secret = secret.unwrap().apps[0].secret.clone();
         let mut endpoint = Endpoint::new(Url::parse("http://localhost/").unwrap());
-        endpoint.events = EventKinds::from_iter([EventKind::MemberAdded, EventKind::ClientEvent]);
-        let hooks = Arc::new(AppHooks::new("1", "k", secret, vec![endpoint]));
+        endpoint.filter.events = EventKinds::from_iter([EventKind::MemberAdded]);
+        let events = EventKinds::from_iter([EventKind::ClientEvent]);
+        let hooks = AppHooks::new("1", "k", secret, vec![endpoint]);
+        let hooks = hooks.with_listener(Some(Filter { events, ..Filter::default() }));
         let wanted: Vec<_> = EventKind::ALL.into_iter().filter(|kind| hooks.wants(*kind)).collect();
         assert_eq!(wanted, [EventKind::MemberAdded, EventKind::MemberRemoved, EventKind::ClientEvent]);
     }

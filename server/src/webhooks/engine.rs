@@ -1,7 +1,8 @@
-//! The webhooks' thread: from the queue, through settling, to the backlog of every endpoint that wants an event.
+//! The webhooks' thread: from the queue, through settling, to the backlog of every endpoint, and to the inbox of the
+//! listener, that wants an event.
 //!
 //! Owns which endpoints have something waiting ([`Lines`]), and the order of leaving. What one of them hears, and
-//! when, is [`super::deliver`]'s, a task for each, so that none waits for another.
+//! when, is [`super::deliver`]'s and [`super::listener`]'s, a task for each, so that none waits for another.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,14 +13,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ahash::RandomState;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tracing::warn;
 
 use super::backlog::Bounds;
 use super::deliver::{self, Line};
+use super::event::Told;
+use super::listener::{self, Desk, End, Newcomer};
 use super::queue::{Notice, Notices};
 use super::sender::{Sender, Target};
 use super::settle::Settling;
@@ -33,6 +36,8 @@ const NOTICES_MAX: usize = 256;
 /// Names that are looked up at a time, each on a thread that ends when it is idle: a dead name server holds one for as
 /// long as the system likes, and must not hold up the others.
 const LOOK_UPS_MAX: usize = 128;
+/// How long listeners have to hear that the server leaves.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 static REFUSALS: Sparingly = Sparingly::new();
 
@@ -44,6 +49,15 @@ pub(super) struct Finish {
     pub(super) done: oneshot::Sender<()>,
 }
 
+/// What the thread is told beside events.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// Somebody wants to listen.
+    Newcomer(Newcomer),
+    /// What is configured for the apps that are served, as far as it is about what this thread does.
+    Configured(Vec<Arc<AppHooks>>),
+}
+
 /// What the thread starts with.
 #[derive(Debug)]
 pub(super) struct Equipment {
@@ -51,6 +65,7 @@ pub(super) struct Equipment {
     pub(super) metrics: Arc<Metrics>,
     pub(super) authorities: Vec<CertificateDer<'static>>,
     pub(super) notices: Notices,
+    pub(super) words: mpsc::UnboundedReceiver<Word>,
     /// Its end without a word ends the thread at once.
     pub(super) finish: oneshot::Receiver<Finish>,
 }
@@ -73,6 +88,7 @@ pub(super) fn start(equipment: Equipment) -> io::Result<JoinHandle<()>> {
 /// What all tasks of the thread share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    limits: Limits,
     pub(super) bounds: Bounds,
     /// How long to wait after a first failure.
     pub(super) backoff: Duration,
@@ -98,6 +114,43 @@ struct App {
     /// The newest that were seen: an event that was held meanwhile goes where the app's events go now.
     hooks: Arc<AppHooks>,
     lines: Vec<Rc<Line>>,
+    /// Since something waits for a listener, or one came.
+    desk: Option<Rc<Desk>>,
+}
+
+impl App {
+    fn new(hooks: &Arc<AppHooks>) -> Self {
+        Self { hooks: Arc::clone(hooks), lines: Vec::new(), desk: None }
+    }
+
+    /// Takes note of newer endpoints, secret and headers.
+    fn renew(&mut self, hooks: &Arc<AppHooks>) {
+        // Of before a reload, when it is an older one.
+        if self.hooks.generation >= hooks.generation {
+            return;
+        }
+        for line in &self.lines {
+            let same = |endpoint: &&super::Endpoint| endpoint.is_same_place(&line.target().endpoint);
+            if let Some(endpoint) = hooks.endpoints.iter().find(same) {
+                line.retarget(target(hooks, endpoint));
+            }
+        }
+        let before = std::mem::replace(&mut self.hooks, Arc::clone(hooks));
+        match &self.desk {
+            _ if hooks.listener.is_none() => self.withdraw(),
+            Some(desk) if !hooks.has_credentials_of(&before) => desk.close(&End::Credentials),
+            _ => {}
+        }
+    }
+
+    /// Nobody may listen any more: what waits for a listener is lost.
+    fn withdraw(&mut self) {
+        self.hooks = Arc::new(AppHooks::clone(&self.hooks).with_listener(None));
+        let Some(desk) = self.desk.take() else { return };
+        let (app, events) = (&*self.hooks.app_id, desk.waiting());
+        warn!(app, events, "an app has no listener any more; what waited for it is dropped");
+        desk.close(&End::Withdrawn);
+    }
 }
 
 impl Lines {
@@ -129,22 +182,46 @@ impl Lines {
     fn renew(&self, hooks: &Arc<AppHooks>) {
         let mut by_app = self.by_app.borrow_mut();
         match by_app.get_mut(&hooks.app_id) {
-            // Of before a reload, when it is an older one.
-            Some(app) if app.hooks.generation >= hooks.generation => {}
-            Some(app) => {
-                for line in &app.lines {
-                    let same = |endpoint: &&super::Endpoint| endpoint.is_same_place(&line.target().endpoint);
-                    if let Some(endpoint) = hooks.endpoints.iter().find(same) {
-                        line.retarget(target(hooks, endpoint));
-                    }
-                }
-                app.hooks = Arc::clone(hooks);
-            }
-            None => {
-                let app = App { hooks: Arc::clone(hooks), lines: Vec::new() };
-                by_app.insert(Arc::clone(&hooks.app_id), app);
+            Some(app) => app.renew(hooks),
+            None => drop(by_app.insert(Arc::clone(&hooks.app_id), App::new(hooks))),
+        }
+    }
+
+    /// Takes note of what is configured for those that had listeners: who may not listen any more is told at once.
+    fn configured(&self, served: &[Arc<AppHooks>]) {
+        let mut by_app = self.by_app.borrow_mut();
+        for (app_id, app) in by_app.iter_mut().filter(|(_, app)| app.hooks.listener.is_some()) {
+            match served.iter().find(|hooks| hooks.app_id == *app_id) {
+                Some(hooks) => app.renew(hooks),
+                None => app.withdraw(),
             }
         }
+    }
+
+    fn desks(&self) -> Vec<Rc<Desk>> {
+        self.by_app.borrow().values().filter_map(|app| app.desk.clone()).collect()
+    }
+
+    /// Waits until those that listen have heard everything.
+    async fn settled(&self) {
+        for desk in self.desks() {
+            desk.settled().await;
+        }
+    }
+
+    /// Says goodbye to those that listen. Gives how many events they have not heard, or nobody.
+    async fn farewell(&self) -> usize {
+        let desks = self.desks();
+        let left = desks.iter().map(|desk| desk.waiting()).sum();
+        desks.iter().for_each(|desk| desk.close(&End::Leaving));
+        let deserted = async {
+            for desk in desks {
+                desk.deserted().await;
+            }
+        };
+        // One whose socket is full does not hear it.
+        let _ = timeout(FAREWELL, deserted).await;
+        left
     }
 }
 
@@ -154,10 +231,11 @@ fn target(hooks: &AppHooks, endpoint: &super::Endpoint) -> Target {
 }
 
 async fn run(equipment: Equipment) {
-    let Equipment { limits, metrics, authorities, mut notices, mut finish } = equipment;
+    let Equipment { limits, metrics, authorities, mut notices, mut words, mut finish } = equipment;
     let millis = |ms: usize| Duration::from_millis(ms as u64);
     let (hurry, hurrying) = watch::channel(false);
     let shared = Rc::new(Shared {
+        limits: limits.clone(),
         bounds: Bounds::from(&limits),
         backoff: millis(limits.webhook_backoff_ms),
         metrics,
@@ -174,6 +252,10 @@ async fn run(equipment: Equipment) {
             finish = &mut finish => match finish {
                 Ok(finish) => break finish,
                 Err(_) => return,
+            },
+            Some(word) = words.recv() => match word {
+                Word::Newcomer(newcomer) => shared.attend(newcomer),
+                Word::Configured(served) => shared.lines.configured(&served),
             },
             _ = notices.take(&mut taken, NOTICES_MAX), if !notices.are_over() => {
                 shared.take(&mut settling, &mut taken);
@@ -205,9 +287,16 @@ async fn run(equipment: Equipment) {
         shared.tell(&notice);
     }
     hurry.send_replace(true);
-    if timeout(within, shared.lines.none()).await.is_err() {
+    let deadline = Instant::now() + within;
+    let (none, _) =
+        tokio::join!(timeout_at(deadline, shared.lines.none()), timeout_at(deadline, shared.lines.settled()));
+    if none.is_err() {
         let events = shared.lines.waiting();
         warn!(events, "webhook events that their endpoints did not take in time are lost");
+    }
+    let events = shared.lines.farewell().await;
+    if events > 0 {
+        warn!(events, "events that no listener took in time are lost");
     }
     // Nobody waiting means that the process is ending.
     let _ = done.send(());
@@ -228,13 +317,40 @@ impl Shared {
         }
     }
 
-    /// Puts an event into the backlog of every endpoint that wants it.
+    /// Lets somebody listen, or says why not.
+    fn attend(&self, newcomer: Newcomer) {
+        self.lines.renew(&newcomer.hooks);
+        let mut by_app = self.lines.by_app.borrow_mut();
+        let Some(App { hooks, desk, .. }) = by_app.get_mut(&newcomer.hooks.app_id) else { return };
+        if hooks.listener.is_none() {
+            return End::Withdrawn.tell(&newcomer.stream);
+        }
+        if !hooks.has_credentials_of(&newcomer.hooks) {
+            return End::Credentials.tell(&newcomer.stream);
+        }
+        let max = self.limits.listeners_max;
+        let desk = self.desk(desk, &hooks.app_id);
+        if desk.listeners() >= max {
+            return End::TooMany { max }.tell(&newcomer.stream);
+        }
+        listener::attend(desk, newcomer);
+    }
+
+    fn desk<'a>(&self, desk: &'a mut Option<Rc<Desk>>, app_id: &Arc<str>) -> &'a Rc<Desk> {
+        desk.get_or_insert_with(|| Rc::new(Desk::new(app_id, &self.limits, &self.metrics)))
+    }
+
+    /// Puts an event into the backlog of every endpoint, and the inbox of the listener, that wants it.
     fn tell(self: &Rc<Self>, notice: &Notice) {
         let event = &notice.event;
         let mut by_app = self.lines.by_app.borrow_mut();
-        let Some(App { hooks, lines }) = by_app.get_mut(&notice.hooks.app_id) else { return };
+        let Some(App { hooks, lines, desk }) = by_app.get_mut(&notice.hooks.app_id) else { return };
+        let count_of = match event {
+            Event::SubscriptionCount { channel, .. } => Some(channel),
+            _ => None,
+        };
         let mut text: Option<Rc<str>> = None;
-        for endpoint in hooks.endpoints.iter().filter(|endpoint| endpoint.wants(event)) {
+        for endpoint in hooks.endpoints.iter().filter(|endpoint| endpoint.filter.wants(event)) {
             if text.is_none() {
                 // Strings and numbers in a map: there is no error to be had.
                 text = serde_json::to_string(event).ok().map(Into::into);
@@ -251,11 +367,14 @@ impl Shared {
                     &lines[lines.len() - 1]
                 }
             };
-            let count_of = match event {
-                Event::SubscriptionCount { channel, .. } => Some(channel),
-                _ => None,
-            };
             line.push(Rc::clone(text), count_of, self);
+        }
+        if hooks.listener.as_ref().is_some_and(|filter| filter.wants(event)) {
+            let told = Told(event);
+            let text = text.filter(|_| !told.is_other());
+            if let Some(text) = text.or_else(|| serde_json::to_string(&told).ok().map(Into::into)) {
+                self.desk(desk, &hooks.app_id).push(text, count_of);
+            }
         }
     }
 }

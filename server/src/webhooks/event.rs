@@ -142,6 +142,8 @@ pub enum Event {
         socket_id: SocketId,
         /// The sender's user, on a presence channel.
         user_id: Option<Arc<str>>,
+        /// The user that the sender is signed in as. Pusher's webhooks do not tell it; listeners are told.
+        signed_in: Option<Arc<str>>,
     },
     /// Somebody has subscribed to a cache channel that remembers nothing.
     CacheMiss {
@@ -197,7 +199,9 @@ impl Event {
     pub fn bytes(&self) -> usize {
         const FIXED: usize = 128;
         let texts = match self {
-            Self::ClientEvent { event, data, .. } => event.len() + data.len(),
+            Self::ClientEvent { event, data, signed_in, .. } => {
+                event.len() + data.len() + signed_in.as_ref().map_or(0, |user_id| user_id.len())
+            }
             _ => 0,
         };
         FIXED + texts + self.channel().len() + self.user_id().map_or(0, |user_id| user_id.len())
@@ -207,6 +211,37 @@ impl Event {
 /// As it stands in a webhook's `events`.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize_about(self.user_id(), serializer)
+    }
+}
+
+/// As a listener is told: a client's event with the user that its sender is signed in as, where it is not a member's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'a>(pub(super) &'a Event);
+
+impl Told<'_> {
+    /// Whether it differs from what a webhook tells.
+    pub(super) fn is_other(self) -> bool {
+        matches!(self.0, Event::ClientEvent { user_id: None, signed_in: Some(_), .. })
+    }
+}
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let signed_in = match self.0 {
+            Event::ClientEvent { signed_in, .. } => signed_in.as_ref(),
+            _ => None,
+        };
+        self.0.serialize_about(self.0.user_id().or(signed_in), serializer)
+    }
+}
+
+impl Event {
+    fn serialize_about<S: Serializer>(
+        &self,
+        user_id: Option<&Arc<str>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", self.kind().name())?;
         map.serialize_entry("channel", &**self.channel())?;
@@ -215,7 +250,7 @@ impl Serialize for Event {
             map.serialize_entry("data", data)?;
             map.serialize_entry("socket_id", &socket_id.to_string())?;
         }
-        if let Some(user_id) = self.user_id() {
+        if let Some(user_id) = user_id {
             map.serialize_entry("user_id", &**user_id)?;
         }
         if let Self::SubscriptionCount { subscription_count, .. } = self {
@@ -253,14 +288,27 @@ mod tests {
             r#"{"name":"subscription_count","channel":"presence-a","subscription_count":3}"#
         );
         let (event, data) = ("client-x".to_owned(), r#"{"a":1}"#.to_owned());
+        let (signed_in, user_id) = (Some("8".into()), Some(user_id));
         let client =
-            Event::ClientEvent { channel: channel.clone(), event, data, socket_id, user_id: Some(user_id) };
+            Event::ClientEvent { channel: channel.clone(), event, data, socket_id, user_id, signed_in };
+        assert_eq!(
+            serde_json::to_string(&Told(&client)).unwrap(),
+            json(&client),
+            "a member is who it is there"
+        );
+        assert!(!Told(&client).is_other());
         assert_eq!(
             json(&client),
             r#"{"name":"client_event","channel":"presence-a","event":"client-x","data":"{\"a\":1}","socket_id":"1.2","user_id":"7"}"#
         );
         let (event, data) = ("client-x".to_owned(), String::new());
-        let client = Event::ClientEvent { channel, event, data, socket_id, user_id: None };
+        let signed_in = Some("8".into());
+        let client = Event::ClientEvent { channel, event, data, socket_id, user_id: None, signed_in };
+        assert_eq!(
+            serde_json::to_string(&Told(&client)).unwrap(),
+            r#"{"name":"client_event","channel":"presence-a","event":"client-x","data":"","socket_id":"1.2","user_id":"8"}"#
+        );
+        assert!(Told(&client).is_other() && !Told(&count).is_other());
         assert_eq!(
             json(&client),
             r#"{"name":"client_event","channel":"presence-a","event":"client-x","data":"","socket_id":"1.2"}"#

@@ -1,19 +1,20 @@
-//! Webhooks: what happens in an app is told to its URLs, as Pusher does.
+//! Webhooks: what happens in an app is told to its URLs, as Pusher does, and to its listener on this host.
 //!
-//! Owns the way from a shard's notice to an HTTP request, all of it on one thread of its own:
+//! Owns the way from a shard's notice to an HTTP request or a listener's connection, all of it on one thread of its own:
 //! [`Webhooks::notify`] puts an event into a bounded queue and returns at once, whatever the endpoints do. Leaves to
 //! the callers when something is worth telling, and that it is told once, not once per shard or node.
-
 //!
 //! `queue` takes events from the shards, `settle` holds those that may be undone within moments, `backlog` is
 //! what waits for one endpoint and makes batches of it, `deliver` tries until they are accepted, and `sender` is
-//! one attempt. `engine` is the thread.
+//! one attempt; `inbox` is what waits for a listener, and `listener` the conversation with it. `engine` is the thread.
 
 mod backlog;
 mod deliver;
 mod endpoint;
 mod engine;
 mod event;
+mod inbox;
+mod listener;
 mod queue;
 mod sender;
 mod settle;
@@ -24,23 +25,25 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use endpoint::{AppHooks, Endpoint, ExtraHeader, Unusable, Url};
+pub use endpoint::{AppHooks, Endpoint, ExtraHeader, Filter, Unusable, Url};
 pub use event::{Event, EventKind, EventKinds};
+pub(crate) use listener::Newcomer;
 pub use sender::CaError;
 pub(crate) use sender::read_authorities;
 
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use engine::{Equipment, Finish};
+use engine::{Equipment, Finish, Word};
 use queue::Queue;
 
 /// The sending side that shards use. Cheap to clone; never blocks.
 #[derive(Debug, Clone)]
 pub struct Webhooks {
     queue: Queue,
+    words: mpsc::UnboundedSender<Word>,
 }
 
 /// The thread's end: held by [`crate::lifecycle`].
@@ -76,9 +79,17 @@ impl Webhooks {
         let authorities = ca_file.map(sender::read_authorities).transpose()?.unwrap_or_default();
         let (queue, notices) = Queue::new(limits.webhook_queue_bytes_max, Arc::clone(&metrics));
         let (finish, finishing) = oneshot::channel();
+        let (words, heard) = mpsc::unbounded_channel();
         let limits = limits.clone();
-        let thread = engine::start(Equipment { limits, metrics, authorities, notices, finish: finishing })?;
-        Ok((Self { queue }, Ending { finish, thread }))
+        let thread = engine::start(Equipment {
+            limits,
+            metrics,
+            authorities,
+            notices,
+            words: heard,
+            finish: finishing,
+        })?;
+        Ok((Self { queue, words }, Ending { finish, thread }))
     }
 
     /// Without a thread: what is told, nobody hears.
@@ -92,6 +103,17 @@ impl Webhooks {
         if hooks.wants(event.kind()) {
             self.queue.notify(hooks, event);
         }
+    }
+
+    /// Takes over a connection of somebody who may listen. Once the server leaves it is closed.
+    pub(crate) fn attend(&self, newcomer: Newcomer) {
+        // An error is a thread that has ended; the connection is closed with it.
+        let _ = self.words.send(Word::Newcomer(newcomer));
+    }
+
+    /// Tells what is configured for the apps that are served, so that who may not listen any more is told so.
+    pub(crate) fn configured(&self, served: Vec<Arc<AppHooks>>) {
+        let _ = self.words.send(Word::Configured(served));
     }
 }
 

@@ -46,20 +46,48 @@ impl Queue {
     /// Hands an event over, or drops and counts it. Whoever calls may hold a lock, so nothing is logged here: the
     /// thread does it ([`Notices::refused`]).
     pub(super) fn notify(&self, hooks: &Arc<AppHooks>, event: Event) {
-        if !hooks.endpoints.iter().any(|endpoint| endpoint.wants_to_know(&event)) {
+        if !hooks.filters().any(|filter| filter.wants_to_know(&event)) {
             return;
         }
-        // None, when only the event's opposite is wanted: it still has to be known.
-        let endpoints = hooks.endpoints.iter().filter(|endpoint| endpoint.wants(&event)).count() as u64;
-        let dropped = &self.room.metrics.webhooks_dropped_total;
-        let Some(share) = Room::take(&self.room, event.bytes(), endpoints) else {
+        let hearers = Hearers::of(hooks, &event);
+        let Some(share) = Room::take(&self.room, event.bytes(), hearers) else {
             self.room.refused.fetch_add(1, Ordering::Relaxed);
-            return dropped.add(endpoints);
+            return hearers.miss_it(&self.room.metrics);
         };
         // An error is a thread that has ended, as it does while the server leaves.
         if self.notices.send(Notice { hooks: Arc::clone(hooks), event, _share: share }).is_err() {
-            dropped.add(endpoints);
+            hearers.miss_it(&self.room.metrics);
         }
+    }
+}
+
+/// Those who want an event. None, when only its opposite is wanted: it still has to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hearers {
+    endpoints: u64,
+    listeners: u64,
+}
+
+impl Hearers {
+    pub(super) fn of(hooks: &AppHooks, event: &Event) -> Self {
+        let endpoints = hooks.endpoints.iter().filter(|endpoint| endpoint.filter.wants(event)).count();
+        let listeners = hooks.listener.iter().filter(|filter| filter.wants(event)).count();
+        Self { endpoints: endpoints as u64, listeners: listeners as u64 }
+    }
+
+    fn wait_for_it(self, metrics: &Metrics) {
+        metrics.webhooks_waiting.add(self.endpoints);
+        metrics.listener_events_waiting.add(self.listeners);
+    }
+
+    fn wait_no_longer(self, metrics: &Metrics) {
+        metrics.webhooks_waiting.subtract(self.endpoints);
+        metrics.listener_events_waiting.subtract(self.listeners);
+    }
+
+    fn miss_it(self, metrics: &Metrics) {
+        metrics.webhooks_dropped_total.add(self.endpoints);
+        metrics.listener_events_dropped_total.add(self.listeners);
     }
 }
 
@@ -103,8 +131,7 @@ pub(super) struct Room {
 pub(super) struct Share {
     room: Arc<Room>,
     bytes: usize,
-    /// Endpoints that the event waits for.
-    endpoints: u64,
+    hearers: Hearers,
 }
 
 impl Room {
@@ -112,19 +139,19 @@ impl Room {
         Arc::new(Self { bytes_max, bytes: AtomicUsize::new(0), refused: AtomicU64::new(0), metrics })
     }
 
-    /// Takes room for an event that `endpoints` endpoints want, if there is as much.
-    pub(super) fn take(room: &Arc<Self>, bytes: usize, endpoints: u64) -> Option<Share> {
+    /// Takes room for an event, if there is as much.
+    pub(super) fn take(room: &Arc<Self>, bytes: usize, hearers: Hearers) -> Option<Share> {
         let within = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= room.bytes_max);
         room.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).ok()?;
-        room.metrics.webhooks_waiting.add(endpoints);
-        Some(Share { room: Arc::clone(room), bytes, endpoints })
+        hearers.wait_for_it(&room.metrics);
+        Some(Share { room: Arc::clone(room), bytes, hearers })
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.room.metrics.webhooks_waiting.subtract(self.endpoints);
+        self.hearers.wait_no_longer(&self.room.metrics);
     }
 }
 
@@ -132,7 +159,7 @@ impl Drop for Share {
 mod tests {
     use super::*;
     use crate::config::Secret;
-    use crate::webhooks::{Endpoint, EventKind, EventKinds, Url};
+    use crate::webhooks::{Endpoint, EventKind, EventKinds, Filter, Url};
 
     #[test]
     fn w_a_full_queue_drops_and_counts_until_there_is_room() {
@@ -161,12 +188,29 @@ mod tests {
     }
 
     #[test]
+    fn w_what_a_listener_misses_or_waits_for_is_counted_as_its_own() {
+        let metrics = Arc::new(Metrics::default());
+        let event = Event::ChannelVacated { channel: "a".into() };
+        let (queue, mut notices) = Queue::new(event.bytes(), Arc::clone(&metrics));
+        let hooks = AppHooks::new("1", "k", Secret::new("s"), Vec::new());
+        let hooks = Arc::new(hooks.with_listener(Some(Filter::default())));
+        queue.notify(&hooks, event.clone());
+        queue.notify(&hooks, event.clone());
+        let numbers =
+            || (metrics.listener_events_waiting.value(), metrics.listener_events_dropped_total.value());
+        assert_eq!(numbers(), (1, 1));
+        drop(notices.receiver.try_recv().unwrap());
+        assert_eq!(numbers(), (0, 1));
+        assert_eq!((metrics.webhooks_waiting.value(), metrics.webhooks_dropped_total.value()), (0, 0));
+    }
+
+    #[test]
     fn w_an_event_of_which_only_the_opposite_is_wanted_comes_along_uncounted() {
         let metrics = Arc::new(Metrics::default());
         let (queue, mut notices) = Queue::new(1024, Arc::clone(&metrics));
         let mut endpoint = Endpoint::new(Url::parse("http://localhost/").unwrap());
-        endpoint.events = EventKinds::from_iter([EventKind::ChannelVacated]);
-        endpoint.channel_prefix = Some("a".to_owned());
+        endpoint.filter.events = EventKinds::from_iter([EventKind::ChannelVacated]);
+        endpoint.filter.channel_prefix = Some("a".to_owned());
         let hooks = Arc::new(AppHooks::new("1", "k", Secret::new("s"), vec![endpoint]));
         queue.notify(&hooks, Event::ChannelOccupied { channel: "a".into() });
         assert_eq!(metrics.webhooks_waiting.value(), 0);

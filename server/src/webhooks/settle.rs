@@ -97,7 +97,7 @@ impl Settling {
 
 #[cfg(test)]
 mod tests {
-    use super::super::queue::Room;
+    use super::super::queue::{Hearers, Room};
     use super::super::{AppHooks, Endpoint, Event, Url};
     use super::*;
     use crate::config::Secret;
@@ -126,7 +126,7 @@ mod tests {
         fn take_of(&mut self, app: &str, ms: u64, event: Event) -> Option<Event> {
             let endpoints = vec![Endpoint::new(Url::parse("http://localhost/").unwrap())];
             let hooks = Arc::new(AppHooks::new(app, "k", Secret::new("s"), endpoints));
-            let share = Room::take(&self.room, event.bytes(), 1).unwrap();
+            let share = Room::take(&self.room, event.bytes(), Hearers::of(&hooks, &event)).unwrap();
             let now = self.at(ms);
             self.settling.take(Notice { hooks, event, _share: share }, now).map(|notice| notice.event)
         }

@@ -37,6 +37,7 @@ final class AppConfigTest extends TestCase
                 ],
                 ['url' => 'http://127.0.0.1:9000'],
             ],
+            'listener' => ['events' => ['client_event'], 'channel_prefix' => 'presence-', 'channel_suffix' => '-eu'],
         ];
 
         self::assertSame([self::APP + $own], self::apps([self::APP + $own]));
@@ -62,7 +63,7 @@ final class AppConfigTest extends TestCase
     {
         $unsaid = [
             'enabled' => null, 'client_events' => '', 'subscription_count' => null, 'allowed_origins' => null,
-            'missing_origin' => '', 'limits' => [], 'webhooks' => [],
+            'missing_origin' => '', 'limits' => [], 'webhooks' => [], 'listener' => false,
         ];
 
         self::assertSame([self::APP], self::apps([self::APP]));
@@ -85,6 +86,7 @@ final class AppConfigTest extends TestCase
                 'allowed_origins' => ['https://a.test', 'localhost:3000'],
                 'limits' => ['app_connections_max' => 5],
                 'webhooks' => [['url' => 'http://a.test', 'events' => ['member_added', 'member_removed']]],
+                'listener' => true,
             ]],
             self::apps([self::APP + [
                 'enabled' => '1',
@@ -93,6 +95,7 @@ final class AppConfigTest extends TestCase
                 'allowed_origins' => 'https://a.test, localhost:3000',
                 'limits' => ['app_connections_max' => '5'],
                 'webhooks' => [['url' => 'http://a.test', 'events' => 'member_added,member_removed']],
+                'listener' => 'true',
             ]]),
         );
     }
@@ -120,6 +123,14 @@ final class AppConfigTest extends TestCase
     public static function nonsense(): iterable
     {
         yield 'a switch' => [['enabled' => 'yes'], ['fanfare.apps.0.enabled: expected true or false, found "yes"']];
+        yield 'a listener' => [['listener' => 'yes'], ['fanfare.apps.0.listener: expected true or false, found "yes"']];
+        yield 'a listener\'s filter' => [
+            ['listener' => ['events' => ['typing'], 'url' => 'http://a.test']],
+            [
+                'fanfare.apps.0.listener.url: expected one of events, channel_prefix, channel_suffix, found an unknown key; correct its name or leave it out',
+                'fanfare.apps.0.listener.events.0: expected one of channel_occupied, channel_vacated, member_added, member_removed, client_event, cache_miss, subscription_count, found "typing"',
+            ],
+        ];
         yield 'a number for a switch' => [['client_events' => 2], ['fanfare.apps.0.client_events: expected true or false, found 2']];
         yield 'an empty list of origins' => [
             ['allowed_origins' => []],
@@ -142,7 +153,7 @@ final class AppConfigTest extends TestCase
         yield 'a misspelt key' => [
             ['allowed_orgins' => ['https://example.com']],
             ['fanfare.apps.0.allowed_orgins: expected one of id, key, secret, encryption_master_key, enabled, client_events, subscription_count, '
-                .'allowed_origins, missing_origin, limits, webhooks, found an unknown key; correct its name or leave it out'],
+                .'allowed_origins, missing_origin, limits, webhooks, listener, found an unknown key; correct its name or leave it out'],
         ];
         yield 'webhooks' => [
             ['webhooks' => [

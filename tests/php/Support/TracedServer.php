@@ -18,15 +18,18 @@ final class TracedServer
 
     /**
      * @param  list<array<string, mixed>>|null  $apps  null: the chat application's
+     * @param  array<string, int>  $limits
+     * @param  string  $level  of the log. Where more happens than a pipe holds, and nobody reads it, trace holds the server up
      */
-    public function __construct(string $socket, ?array $apps = null)
+    public function __construct(string $socket, ?array $apps = null, array $limits = [], string $level = 'trace')
     {
         $this->process = new RunningCommand([ChatApplication::serverBinary(), 'serve', '--config', '-']);
         $this->process->write(json_encode([
             'listen' => '127.0.0.1:0',
             'socket' => $socket,
             'shards' => 1,
-            'log' => ['level' => 'trace', 'format' => 'json'],
+            'limits' => (object) $limits,
+            'log' => ['level' => $level, 'format' => 'json'],
             'apps' => $apps ?? [['id' => 'test', 'key' => ChatApplication::KEY, 'secret' => ChatApplication::SECRET]],
         ], JSON_THROW_ON_ERROR))->closeInput();
 

@@ -51,10 +51,11 @@ final class WebSocket
 
     /**
      * @param  array<string, mixed>  $data
+     * @param  string|null  $channel  of a client event
      */
-    public function send(string $event, array $data): void
+    public function send(string $event, array $data, ?string $channel = null): void
     {
-        $this->frame(self::TEXT, json_encode(compact('event', 'data'), JSON_THROW_ON_ERROR));
+        $this->frame(self::TEXT, json_encode(array_filter(compact('event', 'channel'), is_string(...)) + compact('data'), JSON_THROW_ON_ERROR));
     }
 
     /**

@@ -6,6 +6,7 @@
 //! subscribers here. Source: Pusher's "HTTP API Reference", docs/http-api.md for what is different.
 
 pub mod channels;
+pub(super) mod listen;
 pub mod parameters;
 pub mod publish;
 pub mod rejection;
@@ -49,15 +50,21 @@ pub(super) async fn answer(
             let value = carry_out(&shard, &app, &request).await;
             json_answer(StatusCode::OK, value.to_string())
         }
-        Err(rejection) => {
-            note(&node, &path, &rejection);
-            let mut answer = error(rejection.code.status(), rejection.code.text(), &rejection.message);
-            if let Some(allow) = rejection.allow {
-                answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-            }
-            answer
-        }
+        Err(rejection) => refuse(&node, &path, &rejection),
     }
+}
+
+fn refuse(node: &Node, path: &str, rejection: &Rejection) -> Answer {
+    note(node, path, rejection);
+    let mut answer = error(rejection.code.status(), rejection.code.text(), &rejection.message);
+    if let Some(allow) = rejection.allow {
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    answer
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Answers what PHP asks over its attached connection: the status that HTTP would have, and JSON. `target` is what
@@ -105,8 +112,7 @@ async fn judge(node: &Node, http: HttpRequest<Incoming>) -> Result<(Arc<App>, Re
     let (bytes_max, within) =
         (node.limits.http_body_bytes_max, Duration::from_millis(node.limits.request_body_timeout_ms as u64));
     let head = Head { method: parts.method.as_str(), path: parts.uri.path(), query: parts.uri.query() };
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let received = match request::authorise(head, &node.path, &node.apps, now_s) {
+    let received = match request::authorise(head, &node.path, &node.apps, now_s()) {
         Ok((app, authorised)) => receive(body, bytes_max, within).await.map(|body| (app, authorised, body)),
         Err(rejection) => Err((rejection, Some(body))),
     };

@@ -90,6 +90,10 @@ codes! {
     Batch = BAD_REQUEST, "batch";
     /// More data than `data_bytes_max`.
     DataTooLarge = PAYLOAD_TOO_LARGE, "data_too_large";
+    /// `listen` without the upgrade of the connection, or not on the Unix socket.
+    ListenUpgrade = BAD_REQUEST, "listen_upgrade";
+    /// `listen` of an app that has no `listener`.
+    ListenOff = FORBIDDEN, "listen_off";
     /// An answer to PHP over the Unix socket that is longer than a message may be.
     AnswerTooLarge = PAYLOAD_TOO_LARGE, "answer_too_large";
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::channels::{self, Enquiry, Listing};
+use super::listen;
 use super::parameters::Parameters;
 use super::publish::{self, Submission};
 use super::rejection::{Code, Rejection};
@@ -83,6 +84,11 @@ pub fn authorise(
 }
 
 impl Authorised {
+    /// Whether it asks for what happens, which is not answered but told over the upgraded connection.
+    pub fn is_to_listen(&self) -> bool {
+        self.endpoint == Endpoint::Listen
+    }
+
     /// What PHP asks over its attached connection, where it has proved its app before: `target` is what would stand
     /// behind `/apps/{id}`.
     ///
@@ -123,6 +129,8 @@ impl Authorised {
             // Whatever the body says: libraries send `{}`, or nothing.
             Endpoint::Terminate(user_id) => Request::Terminate(user_id),
             Endpoint::Connections => Request::Connections,
+            // A request that is upgraded does not come here.
+            Endpoint::Listen => return Err(listen::needs_upgrade()),
         })
     }
 }

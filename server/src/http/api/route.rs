@@ -37,6 +37,8 @@ pub enum Endpoint {
     Terminate(String),
     /// `GET …/connections`: how many there are.
     Connections,
+    /// `GET …/listen`: to be told what happens, over the upgraded connection.
+    Listen,
 }
 
 /// The path below the configured one, which is the same when it does not stand there; `None` when it is not the API's.
@@ -58,7 +60,7 @@ pub fn find<'a>(method: &str, path: &'a str, prefix: &str) -> Result<Route<'a>, 
     let unknown = || {
         Rejection::new(
             Code::NotFound,
-            "expected /apps/{id}/ and then events, batch_events, channels, channels/{name}, channels/{name}/users, users/{id}/terminate_connections or connections, but found another path",
+            "expected /apps/{id}/ and then events, batch_events, channels, channels/{name}, channels/{name}/users, users/{id}/terminate_connections, connections or listen, but found another path",
         )
     };
     let rest = below(path, prefix).and_then(|path| path.strip_prefix(APPS)).ok_or_else(unknown)?;
@@ -70,6 +72,7 @@ pub fn find<'a>(method: &str, path: &'a str, prefix: &str) -> Result<Route<'a>, 
         [app_id, "channels", name] => (app_id, Endpoint::Channel(decoded(name)?.into_owned())),
         [app_id, "channels", name, "users"] => (app_id, Endpoint::Users(decoded(name)?.into_owned())),
         [app_id, "connections"] => (app_id, Endpoint::Connections),
+        [app_id, "listen"] => (app_id, Endpoint::Listen),
         // An id may be any text, and not every library encodes the slashes in it.
         [app_id, "users", user_id @ .., "terminate_connections"]
             if user_id.iter().any(|id| !id.is_empty()) =>

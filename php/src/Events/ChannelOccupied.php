@@ -1,0 +1,21 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Fanfare\Laravel\Events;
+
+/**
+ * A channel has its first subscriber.
+ */
+final readonly class ChannelOccupied
+{
+    /**
+     * @param  string  $id  the same when it is told again
+     * @param  string  $app  the app's id
+     */
+    public function __construct(
+        public string $id,
+        public string $app,
+        public string $channel,
+    ) {}
+}
