@@ -11,6 +11,10 @@ declare(strict_types=1);
  * Values are checked when they are first used; all mistakes are reported at once.
  */
 
+// A variable that is there but empty (NAME= in .env) counts as not set, so that it hides neither Reverb's nor a
+// default. Where emptiness has a meaning, as for a path or a list, the variable is read as it is.
+$filled = static fn (string $name, mixed $otherwise = null): mixed => in_array($value = env($name), [null, ''], true) ? $otherwise : $value;
+
 return [
 
     /*
@@ -19,9 +23,9 @@ return [
      */
     'apps' => [
         [
-            'id' => env('FANFARE_APP_ID', env('REVERB_APP_ID')),
-            'key' => env('FANFARE_APP_KEY', env('REVERB_APP_KEY')),
-            'secret' => env('FANFARE_APP_SECRET', env('REVERB_APP_SECRET')),
+            'id' => $filled('FANFARE_APP_ID', env('REVERB_APP_ID')),
+            'key' => $filled('FANFARE_APP_KEY', env('REVERB_APP_KEY')),
+            'secret' => $filled('FANFARE_APP_SECRET', env('REVERB_APP_SECRET')),
             // For encrypted channels: 32 bytes in base64. PHP alone knows it, the server does not.
             'encryption_master_key' => env('FANFARE_ENCRYPTION_MASTER_KEY'),
 
@@ -29,7 +33,7 @@ return [
             'enabled' => env('FANFARE_APP_ENABLED', true),
 
             // Whether clients may send events to each other, Echo's whisper().
-            'client_events' => env('FANFARE_APP_CLIENT_EVENTS', env('REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM') !== 'none'),
+            'client_events' => $filled('FANFARE_APP_CLIENT_EVENTS', env('REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM') !== 'none'),
 
             // Whether channels other than presence channels are told how many subscribe.
             'subscription_count' => env('FANFARE_APP_SUBSCRIPTION_COUNT', false),
@@ -62,14 +66,14 @@ return [
      * kernel), the same for every PHP process and the server. It lies in storage/ because both
      * Composer-style and container deployments share that directory between CLI and FPM.
      */
-    'socket' => env('FANFARE_SOCKET', storage_path('framework/fanfare.sock')),
+    'socket' => $filled('FANFARE_SOCKET', storage_path('framework/fanfare.sock')),
 
     /*
      * Where browsers connect, as they write it: https://app.example, with a path if there is one
      * before /app. Only `fanfare:doctor` uses it, to try whether a WebSocket gets through.
      */
-    'url' => env('FANFARE_URL', (string) env('REVERB_HOST') === '' ? null
-        : env('REVERB_SCHEME', 'https').'://'.env('REVERB_HOST').':'.env('REVERB_PORT', 443)),
+    'url' => $filled('FANFARE_URL', $filled('REVERB_HOST') === null ? null
+        : $filled('REVERB_SCHEME', 'https').'://'.env('REVERB_HOST').':'.$filled('REVERB_PORT', 443)),
 
     /*
      * How broadcasts leave PHP. A connection in config/broadcasting.php may replace any of these values by
@@ -106,8 +110,8 @@ return [
 
     'server' => [
         // Where browsers connect. Port 0 lets the kernel choose; the server logs what it chose.
-        'host' => env('FANFARE_HOST', env('REVERB_SERVER_HOST', '0.0.0.0')),
-        'port' => env('FANFARE_PORT', env('REVERB_SERVER_PORT', 8080)),
+        'host' => $filled('FANFARE_HOST', env('REVERB_SERVER_HOST', '0.0.0.0')),
+        'port' => $filled('FANFARE_PORT', env('REVERB_SERVER_PORT', 8080)),
 
         // What comes before /app/{key}, such as '/ws'; Echo's wsPath has the same.
         'path' => env('FANFARE_PATH', env('REVERB_SERVER_PATH', '')),

@@ -15,8 +15,8 @@ use Fanfare\Laravel\Exceptions\ApiUnreachable;
 use Fanfare\Laravel\Exceptions\UnexpectedAnswer;
 use Fanfare\Laravel\Facades\Fanfare;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\PretendApi;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use Illuminate\Broadcasting\PrivateChannel;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
@@ -27,20 +27,14 @@ use PHPUnit\Framework\TestCase;
  */
 final class ClientTest extends TestCase
 {
-    private Scratch $scratch;
+    use OwnDirectory;
 
     private PretendApi $api;
 
     protected function setUp(): void
     {
-        $this->scratch = new Scratch;
-        $this->api = new PretendApi($this->scratch->path('fanfare.sock'));
-        $this->boot(['transport' => 'http']);
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
+        $this->api = new PretendApi($this->socket);
+        $this->booted(['transport' => 'http']);
     }
 
     public function test_h6_channels_by_prefix(): void
@@ -153,7 +147,7 @@ final class ClientTest extends TestCase
     public function test_another_app_is_asked_and_published_to_with_its_own_credentials(): void
     {
         $other = new PretendApi($this->scratch->path('other.sock'), ['other-key' => 'other-secret-77']);
-        $this->boot(['transport' => 'http'], [
+        $this->booted(['transport' => 'http'], [
             'fanfare.socket' => $this->scratch->path('other.sock'),
             'fanfare.apps' => [
                 ['id' => 'test', 'key' => ChatApplication::KEY, 'secret' => ChatApplication::SECRET],
@@ -176,7 +170,7 @@ final class ClientTest extends TestCase
 
     public function test_the_client_is_of_the_default_connection(): void
     {
-        $this->boot(['transport' => 'http'], [
+        $this->booted(['transport' => 'http'], [
             'broadcasting.default' => 'shop',
             'broadcasting.connections.shop' => ['driver' => 'fanfare', 'app' => 'other'],
             'fanfare.apps' => [
@@ -242,7 +236,7 @@ final class ClientTest extends TestCase
     public function test_a_question_goes_to_the_url_when_nobody_is_at_the_socket(): void
     {
         $url = (new PretendApi)->willAnswer(['connections' => 5]);
-        $this->boot(['url' => $url->url()], ['fanfare.socket' => $this->scratch->path('nobody.sock')]);
+        $this->booted(['url' => $url->url()], ['fanfare.socket' => $this->scratch->path('nobody.sock')]);
 
         self::assertSame(5, Fanfare::connections());
     }
@@ -251,7 +245,7 @@ final class ClientTest extends TestCase
     {
         $url = (new PretendApi)->willAnswer(['connections' => 5]);
         $this->api->willAnswer([], hang: true);
-        $this->boot(['url' => $url->url(), 'http_timeout_ms' => 200]);
+        $this->booted(['url' => $url->url(), 'http_timeout_ms' => 200]);
 
         self::assertSame(5, Fanfare::connections());
 
@@ -267,21 +261,9 @@ final class ClientTest extends TestCase
 
     public function test_questions_are_asked_at_the_socket_even_where_broadcasts_go_through_the_extension_alone(): void
     {
-        $this->boot(['fallback' => 'none']);
+        $this->booted(['fallback' => 'none']);
         $this->api->willAnswer(['connections' => 1]);
 
         self::assertSame(1, Fanfare::connections());
-    }
-
-    /**
-     * @param  array<string, mixed>  $publish
-     * @param  array<string, mixed>  $config
-     */
-    private function boot(array $publish, array $config = []): void
-    {
-        ChatApplication::boot($config + [
-            'fanfare.socket' => $this->scratch->path('fanfare.sock'),
-            'fanfare.publish' => $publish + ['connect_timeout_ms' => 10_000, 'http_timeout_ms' => 10_000],
-        ]);
     }
 }

@@ -10,8 +10,8 @@ use Fanfare\Laravel\Exceptions\PayloadTooLarge;
 use Fanfare\Laravel\Exceptions\RequestRefused;
 use Fanfare\Laravel\Facades\Fanfare;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\TracedServer;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Laravel\Tests\Support\WebSocket;
 use Illuminate\Broadcasting\BroadcastException;
 use Illuminate\Contracts\Broadcasting\Factory;
@@ -24,20 +24,18 @@ use PHPUnit\Framework\TestCase;
  */
 final class HttpApiTest extends TestCase
 {
-    private Scratch $scratch;
+    use OwnDirectory;
 
     private TracedServer $server;
 
     protected function setUp(): void
     {
-        $this->scratch = new Scratch;
-        $this->server = new TracedServer($this->scratch->path('fanfare.sock'));
+        $this->server = new TracedServer($this->socket);
     }
 
     protected function tearDown(): void
     {
         $this->server->stop();
-        $this->scratch->remove();
     }
 
     /**
@@ -190,11 +188,9 @@ final class HttpApiTest extends TestCase
     {
         $client = new WebSocket($this->server->url.'/app/'.ChatApplication::KEY.'?protocol=7');
         $text = "{$client->socketId}:{$channel}".($channelData === null ? '' : ":{$channelData}");
-        $data = ['channel' => $channel, 'auth' => ChatApplication::KEY.':'.hash_hmac('sha256', $text, ChatApplication::SECRET)];
-        $client->send('pusher:subscribe', $channelData === null ? $data : $data + ['channel_data' => $channelData]);
-        $client->await('pusher_internal:subscription_succeeded');
+        $data = ['auth' => ChatApplication::KEY.':'.hash_hmac('sha256', $text, ChatApplication::SECRET)];
 
-        return $client;
+        return $client->subscribe($channel, $channelData === null ? $data : $data + ['channel_data' => $channelData]);
     }
 
     private function signedIn(string $id): WebSocket
@@ -206,28 +202,20 @@ final class HttpApiTest extends TestCase
             'user_data' => $user,
         ]);
         $client->await('pusher:signin_success');
-        $client->send('pusher:subscribe', ['channel' => "#server-to-user-{$id}"]);
-        $client->await('pusher_internal:subscription_succeeded');
 
-        return $client;
+        return $client->subscribe("#server-to-user-{$id}");
     }
 
     /**
-     * @param  'unix'|'url'  $way
+     * @param  'extension'|'unix'|'url'  $way
      * @param  array<string, mixed>  $config
      */
     private function boot(string $way, array $config = []): void
     {
-        $app = ChatApplication::boot([
-            'fanfare.socket' => $this->scratch->path('fanfare.sock'),
-            'fanfare.publish' => [
-                'transport' => $way === 'extension' ? 'auto' : 'http',
-                'fallback' => $way === 'extension' ? 'none' : $way,
-                'url' => $this->server->url,
-                'connect_timeout_ms' => 10_000,
-                'http_timeout_ms' => 10_000,
-            ],
-        ]);
-        $app->make('config')->set($config);
+        $this->booted([
+            'transport' => $way === 'extension' ? 'auto' : 'http',
+            'fallback' => $way === 'extension' ? 'none' : $way,
+            'url' => $this->server->url,
+        ], $config);
     }
 }

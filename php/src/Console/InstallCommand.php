@@ -74,9 +74,10 @@ final class InstallCommand extends Command
         }
 
         $this->explain($plan, $app, $laravel->configurationIsCached());
+        $hasNode = $this->option('without-echo') || $this->nodePackages($app);
         $this->explainParts($parts, $binary);
 
-        return $isComplete ? self::SUCCESS : self::FAILURE;
+        return $isComplete && $hasNode ? self::SUCCESS : self::FAILURE;
     }
 
     private static function application(Laravel $laravel): Application
@@ -177,24 +178,23 @@ final class InstallCommand extends Command
         if ($isCached) {
             $this->components->warn('The configuration is cached: run `php artisan config:clear`.');
         }
-
-        if (! $this->option('without-echo')) {
-            $this->nodePackages($app);
-        }
     }
 
-    private function nodePackages(Application $app): void
+    /**
+     * False only when they were to be installed and could not be.
+     */
+    private function nodePackages(Application $app): bool
     {
         $command = EchoSetup::nodeCommand($app);
 
         if ($command === null) {
-            return;
+            return true;
         }
 
         if (! $this->option('node')) {
             $this->components->info("For the browser: {$command}");
 
-            return;
+            return true;
         }
 
         $this->components->info("Running: {$command}");
@@ -202,8 +202,10 @@ final class InstallCommand extends Command
         $process->run(fn (string $type, string $output) => $this->output->write($output, false, OutputInterface::OUTPUT_RAW));
 
         if (! $process->isSuccessful()) {
-            $this->components->error("It ended with exit code {$process->getExitCode()}; run it by hand.");
+            $this->components->error("It ended with exit code {$process->getExitCode()}, and says why above; then run `{$command}` by hand.");
         }
+
+        return $process->isSuccessful();
     }
 
     private function explainParts(Parts $parts, ?string $binary): void

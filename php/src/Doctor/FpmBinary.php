@@ -10,9 +10,9 @@ use Symfony\Component\Process\Process;
 /**
  * A php-fpm of this machine, and what it says about itself.
  *
- * It is asked by its own binary, which reads the configuration that the service reads; a pool's
- * `php_admin_value` is not seen. Variables of this shell that change what PHP loads are kept from it:
- * the service does not have them.
+ * It is asked by its own binary, which reads the configuration that the service reads, pools included where this
+ * user may read them. Variables of this shell that change what PHP loads are kept from it: the service does not
+ * have them. What is not seen is a service that is started with another configuration file.
  */
 final readonly class FpmBinary
 {
@@ -21,7 +21,9 @@ final readonly class FpmBinary
     private const float TIMEOUT_S = 10;
 
     /**
-     * @param  list<string>  $users  of its pools
+     * @param  string|null  $extension  the version of the one that all its pools load
+     * @param  list<FpmPool>  $pools  none when they could not be read
+     * @param  bool  $endsWorkersAtOnce  whether a stop or a reload does not let them finish
      */
     private function __construct(
         public string $path,
@@ -29,7 +31,8 @@ final readonly class FpmBinary
         public ?string $extension,
         public string $ini,
         public string $scanned,
-        public array $users,
+        public array $pools,
+        public bool $endsWorkersAtOnce,
     ) {}
 
     /**
@@ -66,6 +69,16 @@ final readonly class FpmBinary
         return array_map('strval', array_keys($found));
     }
 
+    /**
+     * As which its pools run.
+     *
+     * @return list<string>
+     */
+    public function users(): array
+    {
+        return array_values(array_unique(array_diff(array_map(static fn (FpmPool $pool): string => $pool->user, $this->pools), ['undefined'])));
+    }
+
     public function isOfThisPhp(): bool
     {
         return str_starts_with($this->version, PHP_MAJOR_VERSION.'.'.PHP_MINOR_VERSION.'.');
@@ -81,7 +94,7 @@ final readonly class FpmBinary
             return null;
         }
 
-        preg_match_all('/^\s*(?:\[[^]]*\] NOTICE:)?\s*user = (\S+)$/m', self::say($path, '-tt'), $users);
+        $configuration = (string) preg_replace('/^\[[^]]*\] NOTICE: /m', '', self::say($path, '-tt'));
 
         return new self(
             $path,
@@ -89,7 +102,9 @@ final readonly class FpmBinary
             preg_match('/^fanfare\n\nFanfare => enabled\nVersion => (\S+)$/m', $info, $matches) === 1 ? $matches[1] : null,
             $value('Loaded Configuration File') ?? '(none)',
             $value('Scan this dir for additional .ini files') ?? '(none)',
-            array_values(array_unique(array_diff($users[1], ['undefined']))),
+            // "of this process => of the file"
+            FpmPool::all($configuration, explode(' => ', $value('extension_dir') ?? '')[0]),
+            preg_match('/^\s*process_control_timeout = 0s?$/m', $configuration) === 1,
         );
     }
 

@@ -87,7 +87,7 @@ final readonly class SocketCheck implements Check
         $users = [];
 
         foreach ($subject->fpm() as $fpm) {
-            foreach ($fpm->isOfThisPhp() ? $fpm->users : [] as $name) {
+            foreach ($fpm->isOfThisPhp() ? $fpm->users() : [] as $name) {
                 $users[$name] = User::named($name);
             }
         }

@@ -55,11 +55,15 @@ final readonly class WebSocketHandshake
         if ($stream === false) {
             // A fault of TLS leaves the error empty, and stands in PHP's last warning.
             $reason = (string) $error !== '' ? (string) $error : error_get_last()['message'] ?? "error {$code}";
+            $reason = (string) preg_replace('/\s+/', ' ', $reason);
 
-            return new self(
-                'cannot connect: '.preg_replace('/\s+/', ' ', $reason),
-                $scheme === 'tls' && $code === 0 ? 'The certificate does not fit the name, is not trusted, or the port does not speak TLS.' : null,
-            );
+            if ($scheme !== 'tls' || $code !== 0) {
+                return new self("cannot connect: {$reason}");
+            }
+
+            $fault = TlsFault::of("tls://{$parts['host']}:{$port}", trim($parts['host'], '[]'), $reason, $timeoutS);
+
+            return new self($fault->fault, $fault->remedy);
         }
 
         stream_set_timeout($stream, (int) $timeoutS, (int) (fmod($timeoutS, 1) * 1e6));

@@ -83,7 +83,9 @@ final class ServerProcess
 
         $process = @proc_open(
             [$this->binary, ...$this->arguments],
-            [0 => ['pipe', 'r'], 1 => STDOUT, 2 => STDERR],
+            // Its output is inherited because it is not named: naming STDOUT would have PHP move the position of a
+            // log file back to where this process last wrote, and what others have written since would be overwritten.
+            [0 => ['pipe', 'r']],
             $pipes,
             null,
             self::environment(getenv()),

@@ -133,7 +133,8 @@ final class Watch
         // A blocked signal would stay blocked in the child.
         pcntl_sigprocmask(SIG_SETMASK, [], $blocked);
         $pipes = [];
-        $child = @proc_open($this->command, [STDIN, STDOUT, STDERR], $pipes, null, self::environment());
+        // Input and output are inherited because they are not named (ServerProcess::start()).
+        $child = @proc_open($this->command, [], $pipes, null, self::environment());
         pcntl_sigprocmask(SIG_SETMASK, $blocked);
 
         if ($child === false) {

@@ -4,10 +4,9 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests\Broadcasting;
 
-use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\PretendApi;
 use Fanfare\Laravel\Tests\Support\TracedServer;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Unavailable;
 use Illuminate\Broadcasting\BroadcastException;
 use Illuminate\Broadcasting\Channel;
@@ -36,19 +35,13 @@ use Throwable;
  */
 final class LaravelEventsTest extends TestCase
 {
-    private Scratch $scratch;
+    use OwnDirectory;
 
     private Application $app;
 
     protected function setUp(): void
     {
-        $this->scratch = new Scratch;
         $this->app = $this->boot([]);
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
     }
 
     public function test_an_event_reaches_the_server_with_its_name_channels_and_data(): void
@@ -201,7 +194,7 @@ final class LaravelEventsTest extends TestCase
 
     private function server(): TracedServer
     {
-        return new TracedServer($this->scratch->path('fanfare.sock'));
+        return new TracedServer($this->socket);
     }
 
     /**
@@ -209,11 +202,7 @@ final class LaravelEventsTest extends TestCase
      */
     private function boot(array $publish): Application
     {
-        return ChatApplication::boot([
-            'fanfare.socket' => $this->scratch->path('fanfare.sock'),
-            'fanfare.publish' => $publish + ['connect_timeout_ms' => 10_000, 'exit_timeout_ms' => 10_000, 'fallback' => 'none'],
-            'queue.default' => 'sync',
-        ]);
+        return $this->booted($publish + ['fallback' => 'none'], ['queue.default' => 'sync']);
     }
 }
 

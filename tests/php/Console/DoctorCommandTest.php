@@ -8,15 +8,15 @@ use Fanfare\Laravel\Doctor\Check;
 use Fanfare\Laravel\Doctor\Examination;
 use Fanfare\Laravel\Doctor\FpmBinary;
 use Fanfare\Laravel\Doctor\OctaneCheck;
+use Fanfare\Laravel\Doctor\QueueCheck;
 use Fanfare\Laravel\Doctor\Severity;
 use Fanfare\Laravel\Doctor\Subject;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
-use Fanfare\Laravel\Tests\Support\RunningCommand;
+use Fanfare\Laravel\Tests\Support\ExaminesInstallations;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningServer;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Laravel\Tests\Support\ScratchApplication;
-use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
 use RuntimeException;
 
@@ -25,17 +25,8 @@ use RuntimeException;
  */
 final class DoctorCommandTest extends TestCase
 {
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use ExaminesInstallations;
+    use OwnDirectory;
 
     public function test_a_sound_installation_has_no_errors(): void
     {
@@ -79,6 +70,38 @@ final class DoctorCommandTest extends TestCase
         self::assertStringContainsString('restart PHP-FPM', self::error($found, 'Extension (PHP-FPM)')['remedy']);
 
         $server->stop();
+    }
+
+    public function test_what_pools_of_php_fpm_load_by_themselves_is_seen(): void
+    {
+        $file = (string) realpath(ChatApplication::path('../../target/fanfare.so'));
+        $pool = fn (string $name, string $further): string => "[{$name}]\nlisten = {$this->scratch->path($name)}\nuser = root\npm = static\npm.max_children = 1\n{$further}\n";
+        $application = RunningServer::application($this->scratch, ['FANFARE_FALLBACK' => 'none']);
+        $of = fn (string ...$pools): array => array_values(array_filter(
+            $this->examine($application, ['PATH' => $this->fpmWith("[global]\nerror_log = /dev/stderr\n".implode($pools))]),
+            static fn (array $finding): bool => $finding['check'] === 'Extension (PHP-FPM)',
+        ));
+
+        $loads = $pool('www', "php_admin_value[extension] = {$file}");
+        $all = $of($loads);
+        self::assertSame(['good', 'note'], array_column($all, 'severity'));
+        self::assertStringStartsWith("The pool www loads {$file} by php_admin_value[extension]. Its version is not seen", $all[0]['message']);
+        self::assertStringContainsString('process_control_timeout = 0', $all[1]['message']);
+        self::assertStringContainsString('process_control_timeout = 10s', $all[1]['remedy']);
+
+        $some = $of($loads, $pool('other', 'php_admin_value[memory_limit] = 64M'), $pool('third', 'php_admin_value[extension] = redis'));
+        self::assertSame(['good', 'error', 'note'], array_column($some, 'severity'));
+        self::assertStringContainsString('does not load the extension "fanfare" in the pool other, third: requests cannot broadcast.', $some[1]['message']);
+
+        $absent = $of($pool('www', 'php_admin_value[extension] = /nonexistent/fanfare.so'));
+        self::assertStringContainsString('is to load /nonexistent/fanfare.so by php_admin_value[extension], which is not there', self::error($absent, 'Extension (PHP-FPM)')['message']);
+
+        // Without a path it is where PHP-FPM looks for it, with or without its ending.
+        $named = $of($pool('www', 'php_admin_value[extension] = fanfare'));
+        self::assertMatchesRegularExpression('#The pool www (is to load|loads) /\S+/fanfare\.so by#', $named[0]['message']);
+
+        $unread = $of('[www');
+        self::assertStringContainsString('what its pools load by php_admin_value is not seen', self::error($unread, 'Extension (PHP-FPM)')['message']);
     }
 
     public function test_without_the_extension_the_slower_way_is_tried_and_named(): void
@@ -189,63 +212,58 @@ final class DoctorCommandTest extends TestCase
         $server->stop();
     }
 
-    #[DataProvider('proxies')]
-    public function test_a_proxy_is_tried_by_really_connecting_through_it(string $mode, string $severity, string $words): void
+    public function test_a_socket_that_could_not_be_made_is_told(): void
     {
-        $server = new RunningServer($this->scratch);
-        $proxy = new RunningCommand([PHP_BINARY, __DIR__.'/fixtures/proxy.php', $mode, (string) $server->port]);
-        $port = substr($proxy->line('port '), strlen('port '));
+        $this->scratch->file('fanfare.sock', '');
+        mkdir($this->scratch->path('closed'), 0o500);
 
-        $found = $this->examine($server->application, options: ["--url=http://127.0.0.1:{$port}"]);
-        self::assertSame($severity, self::one($found, 'Public URL')['severity']);
-        self::assertStringContainsString($words, self::one($found, 'Public URL')['message']);
+        $file = self::error($this->examine(RunningServer::application($this->scratch)), 'Socket');
+        self::assertStringContainsString("{$this->socket} is a file, where the server wants to make its socket", $file['message']);
 
+        $closed = RunningServer::application($this->scratch, ['FANFARE_SOCKET' => $this->scratch->path('closed/f.sock')]);
+        $warnings = array_column(array_filter($this->examine($closed, through: ScratchApplication::withoutPrivileges()), static fn (array $finding): bool => $finding['check'] === 'Socket' && $finding['severity'] === 'warning'), 'message');
+        self::assertCount(1, $warnings);
+        self::assertStringContainsString("may not write to {$this->scratch->path('closed')}", $warnings[0]);
+    }
+
+    public function test_another_port_than_the_configured_one_and_one_that_cannot_be_are_told(): void
+    {
+        $server = new RunningServer($this->scratch, ['FANFARE_PORT' => '1'], ['--port=0']);
+        $other = self::one($this->examine($server->application), 'Port');
+        self::assertSame(['warning', "The server listens on 127.0.0.1:{$server->port}, but the configuration says port 1."], [$other['severity'], $other['message']]);
         $server->stop();
+
+        $elsewhere = $this->examine(RunningServer::application($this->scratch, ['FANFARE_HOST' => '192.0.2.1', 'FANFARE_PORT' => '8080']));
+        self::assertStringContainsString('Cannot listen on 192.0.2.1:8080', self::error($elsewhere, 'Port')['message']);
+        self::assertStringContainsString('FANFARE_HOST', self::error($elsewhere, 'Port')['remedy']);
     }
 
-    /**
-     * @return iterable<string, array{string, string, string}>
-     */
-    public static function proxies(): iterable
+    public function test_a_limit_of_open_files_that_is_below_what_is_configured_is_told(): void
     {
-        yield 'passes on' => ['pass', 'good', 'A WebSocket client connects'];
-        yield 'drops the headers' => ['strip', 'error', 'does not pass on the headers Upgrade and Connection'];
-        yield 'does not reach it' => ['502 Bad Gateway', 'error', 'does not reach the server'];
-        yield 'has no such location' => ['404 Not Found', 'error', 'does not pass /app/'];
-        yield 'redirects' => ["301 Moved\r\nLocation: https://app.example/", 'error', 'a redirection to https://app.example/'];
-        yield 'answers itself' => ['200 OK', 'error', 'it is not Fanfare that answers'];
+        $found = self::one($this->examine(RunningServer::application($this->scratch), through: ['prlimit', '--nofile=4096:4096']), 'Open files');
+
+        self::assertSame('warning', $found['severity']);
+        self::assertStringContainsString('A server started from this shell may have 4,096 open, but 100,000 connections (connections_max)', $found['message']);
+        self::assertStringContainsString('LimitNOFILE=', $found['remedy']);
     }
 
-    #[DataProvider('urls')]
-    public function test_a_url_that_leads_nowhere_is_told(string $url, string $words): void
+    public function test_an_extension_that_is_left_out_on_purpose_is_no_fault(): void
     {
-        $found = $this->examine(RunningServer::application($this->scratch, ['FANFARE_URL' => $url]));
+        $found = $this->examine(RunningServer::application($this->scratch, ['FANFARE_TRANSPORT' => 'http']), ['PHP_INI_SCAN_DIR' => null]);
 
-        self::assertStringContainsString($words, self::error($found, 'Public URL')['message']);
+        foreach (['Extension (command line)', 'Extension (PHP-FPM)'] as $check) {
+            self::assertSame('note', self::one($found, $check)['severity']);
+            self::assertStringContainsString('FANFARE_TRANSPORT=http does not want it', self::one($found, $check)['message']);
+        }
     }
 
-    /**
-     * @return iterable<string, array{string, string}>
-     */
-    public static function urls(): iterable
+    public function test_a_connection_that_does_not_exist_and_a_queue_that_throws_away_are_told(): void
     {
-        yield 'nobody there' => ['http://127.0.0.1:1', 'cannot connect: Connection refused'];
-        yield 'no URL' => ['app.example', 'expected a URL such as'];
-        yield 'no name' => ['https://fanfare.invalid', 'cannot connect: '];
-    }
+        $found = $this->examine(RunningServer::application($this->scratch, ['BROADCAST_CONNECTION' => 'fanfair']));
+        self::assertStringContainsString('is "fanfair", which does not exist', self::error($found, 'Broadcasting')['message']);
 
-    public function test_another_key_and_no_tls_are_told_apart(): void
-    {
-        $server = new RunningServer($this->scratch);
-
-        $tls = $this->examine($server->application, options: ["--url=https://127.0.0.1:{$server->port}"]);
-        self::assertStringContainsString('cannot connect', self::error($tls, 'Public URL')['message']);
-        self::assertStringContainsString('certificate', self::error($tls, 'Public URL')['remedy']);
-
-        $other = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_KEY' => 'other-key']), options: ["--url=http://127.0.0.1:{$server->port}"]);
-        self::assertStringContainsString('no app with this key', self::error($other, 'Public URL')['message']);
-
-        $server->stop();
+        $queue = [...(new QueueCheck)->findings(self::subject(queue: ['default' => 'nowhere', 'connections' => ['nowhere' => ['driver' => 'null']]]))][0];
+        self::assertSame([Severity::Error, 'The queue is "null": ShouldBroadcast events are thrown away.'], [$queue->severity, $queue->message]);
     }
 
     public function test_broadcasting_through_something_else_and_queues_that_matter_are_told(): void
@@ -304,10 +322,11 @@ final class DoctorCommandTest extends TestCase
 
     /**
      * @param  list<string>  $packages
+     * @param  array<string, mixed>  $queue
      */
-    private static function subject(array $packages = []): Subject
+    private static function subject(array $packages = [], array $queue = []): Subject
     {
-        return new Subject([], [], [], null, [], null, 'http://localhost', '', $packages, new BinaryLocator('/nonexistent', ''));
+        return new Subject([], [], $queue, null, [], null, 'http://localhost', '', $packages, new BinaryLocator('/nonexistent', ''));
     }
 
     /**
@@ -315,7 +334,19 @@ final class DoctorCommandTest extends TestCase
      */
     private function fpmUsers(): array
     {
-        return FpmBinary::all((string) getenv('PATH'))[0]->users ?? [];
+        return (FpmBinary::all((string) getenv('PATH'))[0] ?? null)?->users() ?? [];
+    }
+
+    /**
+     * A PATH with the real php-fpm, which reads a configuration of the test's own.
+     */
+    private function fpmWith(string $configuration): string
+    {
+        $real = FpmBinary::all((string) getenv('PATH'))[0]->path ?? self::markTestSkipped('there is no php-fpm here');
+        $file = $this->scratch->file('php-fpm.conf', $configuration);
+        $this->scratch->file('bin/php-fpm', "#!/bin/sh\nexec {$real} --allow-to-run-as-root --fpm-config {$file} \"\$@\"\n", 0o755);
+
+        return $this->scratch->path('bin').':/usr/bin:/bin';
     }
 
     /**
@@ -328,53 +359,5 @@ final class DoctorCommandTest extends TestCase
         $this->scratch->file('bin/php-fpm', "#!/bin/sh\nPHP_INI_SCAN_DIR=:{$ini} exec {$real} \"\$@\"\n", 0o755);
 
         return $this->scratch->path('bin').':/usr/bin:/bin';
-    }
-
-    /**
-     * @param  array<string, string|null>  $environment
-     * @param  list<string>  $options
-     * @return list<array{check: string, severity: string, message: string, remedy: string}>
-     */
-    private function examine(ScratchApplication $application, array $environment = [], array $options = [], int $expected = 1): array
-    {
-        $command = $application->run(['fanfare:doctor', '--json', ...$options], $environment);
-        $code = $command->exitCode();
-        $report = json_decode($command->transcript, true, flags: JSON_THROW_ON_ERROR);
-
-        self::assertSame([$code === 0, $expected], [$report['healthy'], $code], $command->transcript);
-
-        foreach ($report['findings'] as $finding) {
-            // Whoever is told of a fault is told what to do.
-            self::assertTrue($finding['remedy'] !== '' || in_array($finding['severity'], ['good', 'note'], true), $finding['message']);
-            self::assertStringNotContainsString('The check itself failed', $finding['message']);
-        }
-
-        return $report['findings'];
-    }
-
-    /**
-     * @param  list<array{check: string, severity: string, message: string, remedy: string}>  $found
-     * @return array{check: string, severity: string, message: string, remedy: string}
-     */
-    private static function one(array $found, string $check): array
-    {
-        $of = array_values(array_filter($found, static fn (array $finding): bool => $finding['check'] === $check));
-
-        return $of[0] ?? self::fail("no finding of {$check}");
-    }
-
-    /**
-     * @param  list<array{check: string, severity: string, message: string, remedy: string}>  $found
-     * @return array{check: string, severity: string, message: string, remedy: string}
-     */
-    private static function error(array $found, string $check): array
-    {
-        foreach ($found as $finding) {
-            if ($finding['check'] === $check && $finding['severity'] === 'error') {
-                return $finding;
-            }
-        }
-
-        self::fail("no error of {$check} in ".json_encode($found, JSON_PRETTY_PRINT));
     }
 }

@@ -4,8 +4,10 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests\Console;
 
+use Fanfare\Laravel\Tests\Support\ChatApplication;
 use Fanfare\Laravel\Tests\Support\FreshApplication;
-use Fanfare\Laravel\Tests\Support\Scratch;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
+use Fanfare\Laravel\Tests\Support\RunningCommand;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
 
@@ -14,6 +16,8 @@ use PHPUnit\Framework\TestCase;
  */
 final class InstallCommandTest extends TestCase
 {
+    use OwnDirectory;
+
     private const string REVERB = <<<'ENV'
         BROADCAST_CONNECTION=reverb
 
@@ -31,18 +35,6 @@ final class InstallCommandTest extends TestCase
         VITE_REVERB_SCHEME="${REVERB_SCHEME}"
 
         ENV;
-
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
 
     public function test_a_fresh_application_is_set_up_so_that_it_starts(): void
     {
@@ -254,6 +246,81 @@ final class InstallCommandTest extends TestCase
         self::assertStringContainsString('fanfare:install --build', $install->transcript);
     }
 
+    public function test_a_build_in_a_checkout_is_what_the_application_then_uses(): void
+    {
+        // What is built is there already: compiling it is what `make build` of this checkout was for.
+        $root = dirname(__DIR__, 3);
+        $app = $this->applicationWithCheckout(<<<MAKE
+            build:
+            \tmkdir -p target/release
+            \tcp {$root}/target/fanfare.so target/
+            \tcp {$root}/target/release/fanfare target/release/
+            MAKE);
+        $checkout = $this->scratch->path('checkout');
+        $environment = ['PHP_INI_SCAN_DIR' => null];
+
+        $before = $app->artisan(['fanfare:install', '--no-interaction'], $environment);
+        self::assertSame(0, $before->exitCode(), $before->transcript);
+        self::assertStringContainsString('The server\'s binary "fanfare" was not found', $before->transcript);
+        self::assertStringContainsString('`php artisan fanfare:install --build` builds what is missing, here.', $before->transcript);
+
+        $install = $app->artisan(['fanfare:install', '--no-interaction', '--build'], $environment);
+        self::assertSame(0, $install->exitCode(), $install->transcript);
+        self::assertStringContainsString("make -C {$checkout} build", $install->transcript);
+        self::assertStringContainsString("{$checkout}/target/fanfare.so is there. Put \"extension={$checkout}/target/fanfare.so\"", $install->transcript);
+        self::assertStringContainsString("The server's binary is {$checkout}/target/release/fanfare.", $install->transcript);
+        self::assertStringContainsString("FANFARE_BINARY={$checkout}/target/release/fanfare\n", $app->read('.env'));
+
+        // As it says: what was built is loaded, and starts.
+        $loaded = new RunningCommand([PHP_BINARY, '-d', "extension={$checkout}/target/fanfare.so", '-r', 'echo phpversion("fanfare"), "\n";'], environment: array_diff_key(getenv(), ['PHP_INI_SCAN_DIR' => true]));
+        self::assertSame([0, phpversion('fanfare')."\n"], [$loaded->exitCode(), $loaded->transcript]);
+        $server = $app->artisan(['fanfare:start', '--host=127.0.0.1', '--port=0']);
+        $server->line('serving');
+        self::assertSame(0, $server->signal(SIGTERM)->exitCode());
+    }
+
+    public function test_a_package_that_is_no_checkout_says_where_its_parts_come_from(): void
+    {
+        $app = $this->applicationWithCheckout(null);
+        $before = $app->contents();
+        $install = $app->artisan(['fanfare:install', '--no-interaction', '--build']);
+
+        self::assertSame(1, $install->exitCode());
+        self::assertStringContainsString('found an installed package', $install->transcript);
+        self::assertStringContainsString('pie install fanfare/fanfare', $install->transcript);
+        self::assertSame($before, $app->contents());
+    }
+
+    public function test_the_packages_of_node_are_installed_with_the_package_manager_of_the_application(): void
+    {
+        $app = new FreshApplication($this->scratch, ['package.json' => "{\n    \"private\": true\n}\n"]);
+        // What the tests of clients have installed is in npm's cache.
+        $environment = ['npm_config_prefer_offline' => 'true', 'npm_config_audit' => 'false', 'npm_config_fund' => 'false'];
+        $install = $app->artisan(['fanfare:install', '--no-interaction', '--node'], $environment);
+
+        self::assertSame(0, $install->exitCode(), $install->transcript);
+        self::assertStringContainsString('Running: npm install --save-dev laravel-echo pusher-js', $install->transcript);
+        self::assertSame(['laravel-echo', 'pusher-js'], array_keys(json_decode($app->read('package.json'), true, flags: JSON_THROW_ON_ERROR)['devDependencies']));
+        self::assertFileExists("{$app->directory}/node_modules/laravel-echo/package.json");
+        self::assertFileExists("{$app->directory}/node_modules/pusher-js/package.json");
+
+        $again = $app->artisan(['fanfare:install', '--no-interaction', '--node'], $environment);
+        self::assertSame(0, $again->exitCode());
+        self::assertStringNotContainsString('npm install', $again->transcript);
+    }
+
+    public function test_packages_of_node_that_cannot_be_installed_are_said(): void
+    {
+        $npm = $this->scratch->file('bin/npm', "#!/bin/sh\necho 'no registry'\nexit 3\n", 0o755);
+        $app = new FreshApplication($this->scratch);
+        $install = $app->artisan(['fanfare:install', '--no-interaction', '--node'], ['PATH' => dirname($npm).':/usr/bin:/bin']);
+
+        self::assertSame(1, $install->exitCode());
+        self::assertStringContainsString('no registry', $install->transcript);
+        self::assertStringContainsString('It ended with exit code 3', $install->transcript);
+        self::assertStringContainsString('BROADCAST_CONNECTION=fanfare', $app->read('.env'));
+    }
+
     public function test_a_build_that_fails_is_said_and_nothing_is_written(): void
     {
         $make = $this->scratch->file('bin/make', "#!/bin/sh\necho \"make \$*, \$FANFARE_DEV\"\nexit 3\n", 0o755);
@@ -265,5 +332,28 @@ final class InstallCommandTest extends TestCase
         self::assertStringContainsString('make -C '.dirname(__DIR__, 3).' build, machine', $install->transcript);
         self::assertStringContainsString('found exit code 3', $install->transcript);
         self::assertSame($before, $app->contents());
+    }
+
+    /**
+     * An application that has the package from a directory of its own: a checkout, with that Makefile, or none.
+     */
+    private function applicationWithCheckout(?string $makefile): FreshApplication
+    {
+        $app = new FreshApplication($this->scratch);
+        $package = $this->scratch->path('checkout');
+        mkdir($package);
+        $copy = new RunningCommand(['cp', '-r', dirname(__DIR__, 3).'/php', $package]);
+        self::assertSame(0, $copy->exitCode(), $copy->transcript);
+
+        if ($makefile !== null) {
+            $this->scratch->file('checkout/Makefile', "{$makefile}\n");
+            $this->scratch->file('checkout/ext/Cargo.toml', "[package]\n");
+        }
+
+        $autoload = var_export(ChatApplication::path('vendor/autoload.php'), true);
+        $source = var_export("{$package}/php/src", true);
+        $this->scratch->file('app/vendor/autoload.php', "<?php \$loader = require {$autoload}; \$loader->setPsr4('Fanfare\\\\Laravel\\\\', [{$source}]); return \$loader;\n");
+
+        return $app;
     }
 }

@@ -6,8 +6,8 @@ namespace Fanfare\Laravel\Tests\Console;
 
 use Fanfare\Laravel\Doctor\FpmBinary;
 use Fanfare\Laravel\Tests\Support\FreshApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Laravel\Tests\Support\WebSocket;
 use PHPUnit\Framework\TestCase;
 
@@ -17,6 +17,8 @@ use PHPUnit\Framework\TestCase;
  */
 final class MigrationGuideTest extends TestCase
 {
+    use OwnDirectory;
+
     private const string ENV = <<<'ENV'
         APP_NAME=Laravel
         APP_ENV=local
@@ -54,18 +56,10 @@ final class MigrationGuideTest extends TestCase
 
         PHP;
 
-    private Scratch $scratch;
-
     protected function setUp(): void
     {
-        $this->scratch = new Scratch;
         // The pools of a php-fpm on this machine may come in.
         chmod($this->scratch->path(''), 0o711);
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
     }
 
     public function test_the_guide_is_carried_out_line_by_line(): void
@@ -151,7 +145,7 @@ final class MigrationGuideTest extends TestCase
             static fn (string $name): bool => preg_match('/^(FANFARE|BROADCAST|APP|REVERB|VITE)_/', $name) !== 1,
             ARRAY_FILTER_USE_KEY,
         );
-        $uids = array_filter(array_map(static fn (string $user): ?int => posix_getpwnam($user)['uid'] ?? null, FpmBinary::all((string) getenv('PATH'))[0]->users ?? []));
+        $uids = array_filter(array_map(static fn (string $user): ?int => posix_getpwnam($user)['uid'] ?? null, (FpmBinary::all((string) getenv('PATH'))[0] ?? null)?->users() ?? []));
 
         // Where the machine's php-fpm runs as somebody else, it is let in, as on a server that is set up for it.
         return new RunningCommand(['sh', '-ec', $command], $app->directory, $environment + [

@@ -4,9 +4,9 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests\Console;
 
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
 use Fanfare\Laravel\Tests\Support\RunningServer;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Sidecar;
 use PHPUnit\Framework\TestCase;
 
@@ -15,17 +15,7 @@ use PHPUnit\Framework\TestCase;
  */
 final class StatusCommandTest extends TestCase
 {
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     public function test_a_server_in_good_health_is_shown_as_a_table(): void
     {
@@ -34,7 +24,7 @@ final class StatusCommandTest extends TestCase
 
         self::assertSame(0, $status->exitCode(), $status->transcript);
 
-        foreach (["pid {$server->pid}", "127.0.0.1:{$server->port}", $this->scratch->path('fanfare.sock'), 'App test', 'a second', 'MiB', 'Healthy.'] as $words) {
+        foreach (["pid {$server->pid}", "127.0.0.1:{$server->port}", $this->socket, 'App test', 'a second', 'MiB', 'Healthy.'] as $words) {
             self::assertStringContainsString($words, $status->transcript);
         }
 
@@ -44,7 +34,7 @@ final class StatusCommandTest extends TestCase
     public function test_the_same_as_json_counts_what_was_published_between_two_looks(): void
     {
         $server = new RunningServer($this->scratch);
-        $sidecar = new Sidecar($this->scratch->path('fanfare.sock'), RunningServer::KEY, 'test-secret-3f9a', ['transport' => 'socket', 'connect_timeout_ms' => 10_000]);
+        $sidecar = new Sidecar($this->socket, RunningServer::KEY, 'test-secret-3f9a', ['transport' => 'socket', 'connect_timeout_ms' => 10_000]);
         $sidecar->broadcast('orders', 'Shipped', '{}');
 
         // The server acknowledges after it has counted.
@@ -153,7 +143,7 @@ final class StatusCommandTest extends TestCase
         self::assertSame('not_permitted', $this->asNobody());
 
         // The file allows it, the server does not.
-        chmod($this->scratch->path('fanfare.sock'), 0o666);
+        chmod($this->socket, 0o666);
         self::assertSame('not_allowed', $this->asNobody());
 
         $server->stop();
@@ -182,7 +172,7 @@ final class StatusCommandTest extends TestCase
             '<?php require %s; posix_setuid(65534); try { (new Fanfare\Laravel\Server\Inspector(%s))->status(); echo "reached\n"; }'
                 .' catch (Fanfare\Laravel\Exceptions\ServerUnreachable $e) { echo $e->reason, "\n"; }',
             var_export(dirname(__DIR__).'/bootstrap.php', true),
-            var_export($this->scratch->path('fanfare.sock'), true),
+            var_export($this->socket, true),
         ));
         $command = new RunningCommand([PHP_BINARY, $file]);
         $command->exitCode();

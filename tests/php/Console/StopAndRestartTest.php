@@ -7,9 +7,9 @@ namespace Fanfare\Laravel\Tests\Console;
 use Fanfare\Laravel\Server\Incumbent;
 use Fanfare\Laravel\Server\ServerLock;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
 use Fanfare\Laravel\Tests\Support\RunningServer;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
 
@@ -18,17 +18,7 @@ use PHPUnit\Framework\TestCase;
  */
 final class StopAndRestartTest extends TestCase
 {
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     public function test_stop_ends_it_in_good_order_and_waits_until_it_has_left(): void
     {
@@ -37,7 +27,7 @@ final class StopAndRestartTest extends TestCase
 
         self::assertSame(0, $stop->exitCode(), $stop->transcript);
         // It has waited: nothing is there any more when it ends.
-        self::assertNull((new ServerLock($this->scratch->path('fanfare.sock')))->holder());
+        self::assertNull((new ServerLock($this->socket))->holder());
         self::assertStringContainsString("(process {$server->pid})", $stop->transcript);
         self::assertStringContainsString('It has left.', $stop->transcript);
         self::assertSame(0, $server->command->exitCode(), 'a supervisor takes it for a wanted end');
@@ -90,7 +80,7 @@ final class StopAndRestartTest extends TestCase
     {
         $configuration = $this->scratch->file('fanfare.json', json_encode([
             'listen' => '127.0.0.1:0',
-            'socket' => $this->scratch->path('fanfare.sock'),
+            'socket' => $this->socket,
             'apps' => [['id' => 'test', 'key' => 'test-key', 'secret' => 'test-secret-3f9a']],
         ], JSON_THROW_ON_ERROR));
         $server = new RunningCommand([ChatApplication::serverBinary(), 'serve', '--config', $configuration]);
@@ -132,7 +122,7 @@ final class StopAndRestartTest extends TestCase
             '<?php require %s; posix_setuid(65534); try { Fanfare\Laravel\Server\Incumbent::of(%s)->%s(); echo "told\n"; }'
                 .' catch (Fanfare\Laravel\Exceptions\NotStoppable $e) { echo $e->getMessage(), "\n"; }',
             var_export(dirname(__DIR__).'/bootstrap.php', true),
-            var_export($this->scratch->path('fanfare.sock'), true),
+            var_export($this->socket, true),
             $method,
         ));
         $other = new RunningCommand([PHP_BINARY, $file]);
@@ -167,7 +157,7 @@ final class StopAndRestartTest extends TestCase
         $lock = $this->scratch->file('fanfare.sock.lock', "1\n");
         $locks = $this->scratch->file('locks', sprintf("1: POSIX  ADVISORY  READ 5 00:00:1 0 EOF\n2: FLOCK  ADVISORY  WRITE 0 %02x:%02x:%d 0 EOF\n", stat($lock)['dev'] >> 8, stat($lock)['dev'] & 0xFF, stat($lock)['ino']));
 
-        self::assertSame(0, (new ServerLock($this->scratch->path('fanfare.sock'), $locks))->holder());
+        self::assertSame(0, (new ServerLock($this->socket, $locks))->holder());
     }
 
     public function test_a_wait_looks_before_it_gives_up_and_tells_the_seconds(): void

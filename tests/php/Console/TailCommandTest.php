@@ -5,8 +5,9 @@ declare(strict_types=1);
 namespace Fanfare\Laravel\Tests\Console;
 
 use Fanfare\Laravel\Server\Inspector;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
+use Fanfare\Laravel\Tests\Support\Patience;
 use Fanfare\Laravel\Tests\Support\RunningServer;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Sidecar;
 use PHPUnit\Framework\TestCase;
 
@@ -15,17 +16,7 @@ use PHPUnit\Framework\TestCase;
  */
 final class TailCommandTest extends TestCase
 {
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     public function test_it_shows_what_passes_its_filter_until_the_server_leaves(): void
     {
@@ -84,17 +75,12 @@ final class TailCommandTest extends TestCase
      */
     private function watched(int $tails): void
     {
-        $inspector = new Inspector($this->scratch->path('fanfare.sock'), 30_000);
-
-        $deadline = hrtime(true) + 60_000_000_000;
-
-        while ($inspector->status()->document['tails'] !== $tails) {
-            self::assertLessThan($deadline, hrtime(true), 'gave up waiting');
-        }
+        $inspector = new Inspector($this->socket, 30_000);
+        Patience::until("that {$tails} watch", static fn (): bool => $inspector->status()->document['tails'] === $tails);
     }
 
     private function sidecar(): Sidecar
     {
-        return new Sidecar($this->scratch->path('fanfare.sock'), RunningServer::KEY, 'test-secret-3f9a', ['connect_timeout_ms' => 10_000, 'exit_timeout_ms' => 10_000]);
+        return new Sidecar($this->socket, RunningServer::KEY, 'test-secret-3f9a', ['connect_timeout_ms' => 10_000, 'exit_timeout_ms' => 10_000]);
     }
 }

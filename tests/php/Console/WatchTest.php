@@ -4,9 +4,9 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests\Console;
 
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
 use Fanfare\Laravel\Tests\Support\RunningServer;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use PHPUnit\Framework\TestCase;
 
 /**
@@ -14,24 +14,14 @@ use PHPUnit\Framework\TestCase;
  */
 final class WatchTest extends TestCase
 {
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     public function test_a_change_of_env_starts_it_again_with_the_new_values(): void
     {
         $application = RunningServer::application($this->scratch);
         $watch = $application->artisan('fanfare:start', '--watch');
         $first = self::serving($watch);
-        self::assertSame($this->scratch->path('fanfare.sock'), $first['socket']);
+        self::assertSame($this->socket, $first['socket']);
 
         $this->replace('fanfare.sock', 'other.sock');
         $watch->line('has changed: starting again');

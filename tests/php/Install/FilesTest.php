@@ -10,23 +10,13 @@ use Fanfare\Laravel\Install\Diff;
 use Fanfare\Laravel\Install\EnvFile;
 use Fanfare\Laravel\Install\Parts;
 use Fanfare\Laravel\Server\BinaryLocator;
-use Fanfare\Laravel\Tests\Support\Scratch;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
 
 final class FilesTest extends TestCase
 {
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     public function test_a_variable_changes_where_it_stands_and_comments_stay(): void
     {

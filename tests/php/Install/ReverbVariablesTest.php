@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests\Install;
 
+use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Install\ReverbVariables;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
@@ -47,7 +48,30 @@ final class ReverbVariablesTest extends TestCase
 
         if ($winner !== null) {
             self::assertSame('8765', (string) self::at(self::config([$name => $value, $winner => '8765'] + $host), $key));
+
+            // An empty one is not set, but for the path: no path is what an empty one says.
+            $hidden = self::at(self::config([$name => $value, $winner => ''] + $host), $key);
+            self::assertSame($winner === 'FANFARE_PATH' ? '' : $found, $hidden);
         }
+    }
+
+    public function test_empty_variables_are_what_unset_ones_are(): void
+    {
+        $file = (string) file_get_contents(dirname(__DIR__, 3).'/php/config/fanfare.php');
+        preg_match_all("/'((?:FANFARE|REVERB)_[A-Z_]+)'/", $file, $names);
+        self::assertGreaterThan(30, count($names[1]));
+
+        // That no page may connect is hardly meant, and is a mistake that is told.
+        $empty = array_diff_key(array_fill_keys($names[1], ''), ['FANFARE_APP_ALLOWED_ORIGINS' => true]);
+        $credentials = ['REVERB_APP_ID' => '1', 'REVERB_APP_KEY' => 'k', 'REVERB_APP_SECRET' => 's', 'REVERB_HOST' => 'app.example'];
+        [$unset, $with] = [self::config($credentials), self::config($credentials + $empty)];
+
+        // What is left out is left to the server, whose defaults are the file's (ServerConfigTest).
+        $document = json_decode(ServerConfig::from($with)->toJson(), true, flags: JSON_THROW_ON_ERROR);
+        $document['apps'][0] += ['enabled' => true, 'subscription_count' => false, 'missing_origin' => 'allow'];
+        self::assertEquals(json_decode(ServerConfig::from($unset)->toJson(), true, flags: JSON_THROW_ON_ERROR), $document);
+        self::assertEquals(PublisherConfig::from($unset), PublisherConfig::from($with));
+        self::assertSame(['https://app.example:443', 'https://app.example:443'], [$unset['url'], $with['url']]);
     }
 
     #[DataProvider('variables')]
@@ -91,7 +115,9 @@ final class ReverbVariablesTest extends TestCase
     {
         $code = 'require $argv[1]; Illuminate\Container\Container::setInstance(new Illuminate\Foundation\Application("/srv/app")); echo json_encode(require $argv[2]);';
         $root = dirname(__DIR__, 3);
-        $command = new RunningCommand([PHP_BINARY, '-r', $code, "{$root}/examples/chat/vendor/autoload.php", "{$root}/php/config/fanfare.php"], null, $environment);
+        // PHP itself would pass no empty variable on.
+        $variables = array_map(static fn (string $name, string $value): string => "{$name}={$value}", array_keys($environment), $environment);
+        $command = new RunningCommand(['env', '-i', ...$variables, PHP_BINARY, '-r', $code, "{$root}/examples/chat/vendor/autoload.php", "{$root}/php/config/fanfare.php"]);
         $command->exitCode();
 
         return json_decode($command->transcript, true, flags: JSON_THROW_ON_ERROR);

@@ -6,14 +6,14 @@ namespace Fanfare\Laravel\Tests\Publishing;
 
 use Fanfare\Laravel\Exceptions\ExtensionMissing;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\PretendApi;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
-use Fanfare\Laravel\Tests\Support\Scratch;
+use Fanfare\Laravel\Tests\Support\TracedServer;
 use Fanfare\Unavailable;
 use Illuminate\Broadcasting\BroadcastException;
 use Illuminate\Contracts\Broadcasting\Broadcaster;
 use Illuminate\Contracts\Broadcasting\Factory;
-use Illuminate\Foundation\Application;
 use PHPUnit\Framework\TestCase;
 
 /**
@@ -21,20 +21,7 @@ use PHPUnit\Framework\TestCase;
  */
 final class FallbackTest extends TestCase
 {
-    private Scratch $scratch;
-
-    private string $socket;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-        $this->socket = $this->scratch->path('fanfare.sock');
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     public function test_where_nobody_is_at_the_socket_a_configured_url_takes_over(): void
     {
@@ -51,7 +38,7 @@ final class FallbackTest extends TestCase
     public function test_a_connection_may_have_a_fallback_of_its_own(): void
     {
         $api = new PretendApi;
-        $app = $this->app(['fallback' => 'none']);
+        $app = $this->booted(['fallback' => 'none']);
         $app->make('config')->set('broadcasting.connections.far', [
             'driver' => 'fanfare',
             'publish' => ['transport' => 'http', 'fallback' => ['url'], 'url' => $api->url()],
@@ -85,6 +72,41 @@ final class FallbackTest extends TestCase
             self::assertStringContainsString("; then expected an answer from a Fanfare server at the socket {$this->socket}", $e->getMessage());
             self::assertStringContainsString('; then expected an answer from a Fanfare server at http://127.0.0.1:1', $e->getMessage());
         }
+    }
+
+    /**
+     * As docs/promises.md has it: order is kept on each way, and not between them.
+     */
+    public function test_what_waits_in_the_ring_of_a_server_that_is_gone_may_be_overtaken_by_what_goes_to_a_url(): void
+    {
+        $server = new TracedServer($this->socket);
+        $api = new PretendApi;
+        $driver = fn (string $fallback): Broadcaster => $this->driver(['fallback' => $fallback, 'url' => $api->url()]);
+        $driver('none')->broadcast(['news'], 'first', []);
+        $server->published('first');
+
+        // It stands still while this is accepted, and never goes on.
+        $server->signal(SIGSTOP);
+        $driver('none')->broadcast(['news'], 'second', []);
+        self::assertSame(128 + SIGKILL, $server->signal(SIGKILL)->exitCode());
+
+        try {
+            $driver('none')->broadcast(['news'], 'refused', []);
+            self::fail('expected BroadcastException, found that it was published');
+        } catch (BroadcastException $e) {
+            self::assertMatchesRegularExpression('/[12] before this one wait in memory/', $e->getMessage());
+        }
+
+        $driver('url')->broadcast(['news'], 'third', []);
+        self::assertSame('third', $api->request()['body']['name']);
+
+        $successor = new TracedServer($this->socket);
+        $driver('none')->broadcast(['news'], 'fourth', []);
+        $successor->published('second');
+        $successor->published('fourth');
+        $successor->stop();
+        self::assertStringNotContainsString('"third"', $successor->transcript());
+        self::assertSame(1, $api->end());
     }
 
     public function test_transport_http_leaves_the_extension_out_and_misses_nothing(): void
@@ -157,7 +179,7 @@ final class FallbackTest extends TestCase
     {
         $config = [
             'fanfare.socket' => $this->socket,
-            'fanfare.publish' => $publish + ['connect_timeout_ms' => 10_000, 'http_timeout_ms' => 10_000],
+            'fanfare.publish' => self::patient($publish),
             'logging.default' => 'single',
             'logging.channels.single' => ['driver' => 'single', 'path' => $this->scratch->path('laravel.log'), 'level' => 'debug'],
         ];
@@ -187,17 +209,6 @@ final class FallbackTest extends TestCase
      */
     private function driver(array $publish): Broadcaster
     {
-        return $this->app($publish)->make(Factory::class)->connection();
-    }
-
-    /**
-     * @param  array<string, mixed>  $publish
-     */
-    private function app(array $publish): Application
-    {
-        return ChatApplication::boot([
-            'fanfare.socket' => $this->socket,
-            'fanfare.publish' => $publish + ['connect_timeout_ms' => 10_000, 'http_timeout_ms' => 10_000],
-        ]);
+        return $this->booted($publish)->make(Factory::class)->connection();
     }
 }

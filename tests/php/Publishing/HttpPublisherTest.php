@@ -14,9 +14,9 @@ use Fanfare\Laravel\Exceptions\ApiUnreachable;
 use Fanfare\Laravel\Exceptions\UnexpectedAnswer;
 use Fanfare\Laravel\Publishing\HttpPublisher;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\PretendApi;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
 
@@ -25,20 +25,7 @@ use PHPUnit\Framework\TestCase;
  */
 final class HttpPublisherTest extends TestCase
 {
-    private Scratch $scratch;
-
-    private string $socket;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-        $this->socket = $this->scratch->path('fanfare.sock');
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     #[DataProvider('ways')]
     public function test_h4_a_publication_is_a_signed_request(ApiWay $way): void
@@ -282,8 +269,7 @@ final class HttpPublisherTest extends TestCase
         return [
             'apps' => [['id' => 'test', 'key' => ChatApplication::KEY, 'secret' => ChatApplication::SECRET]],
             'socket' => $this->socket,
-            // A busy machine is not what is tested.
-            'publish' => $publish + ['connect_timeout_ms' => 10_000, 'http_timeout_ms' => 10_000],
+            'publish' => self::patient($publish),
         ];
     }
 }

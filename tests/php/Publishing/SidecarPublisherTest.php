@@ -4,9 +4,9 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests\Publishing;
 
-use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
-use Fanfare\Laravel\Tests\Support\Scratch;
+use Fanfare\Laravel\Tests\Support\TracedServer;
 use Fanfare\Rejected;
 use Fanfare\Unavailable;
 use Illuminate\Broadcasting\BroadcastException;
@@ -21,17 +21,7 @@ use PHPUnit\Framework\TestCase;
  */
 final class SidecarPublisherTest extends TestCase
 {
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     /**
      * The extension judges before it looks for a server: what the server would drop never leaves PHP in silence.
@@ -70,7 +60,7 @@ final class SidecarPublisherTest extends TestCase
     #[DataProvider('transports')]
     public function test_what_laravel_broadcasts_is_what_the_server_publishes(string $transport): void
     {
-        $server = $this->server();
+        $server = new TracedServer($this->socket);
         $driver = $this->driver(['fanfare.publish.transport' => $transport]);
 
         $driver->broadcast(['chat', 'news'], 'App\\Events\\Said', ['text' => 'grüß Gott', 'socket' => null]);
@@ -107,13 +97,13 @@ final class SidecarPublisherTest extends TestCase
             self::fail('expected BroadcastException, found that it was published');
         } catch (BroadcastException $e) {
             self::assertInstanceOf(Unavailable::class, $e->getPrevious());
-            self::assertStringContainsString($this->scratch->path('fanfare.sock'), $e->getMessage());
+            self::assertStringContainsString($this->socket, $e->getMessage());
         }
     }
 
     public function test_a_wrong_secret_is_refused_as_such(): void
     {
-        $server = $this->server();
+        $server = new TracedServer($this->socket);
 
         try {
             $this->driver(['fanfare.apps.0.secret' => 'wrong-7d1c'])->broadcast(['chat'], 'E', ['socket' => '1.2']);
@@ -146,24 +136,6 @@ final class SidecarPublisherTest extends TestCase
      */
     private function driver(array $config = []): Broadcaster
     {
-        $app = ChatApplication::boot(['fanfare.socket' => $this->scratch->path('fanfare.sock')]);
-        $app->make('config')->set($config);
-
-        return $app->make(Factory::class)->connection();
-    }
-
-    private function server(): RunningCommand
-    {
-        $server = new RunningCommand([ChatApplication::serverBinary(), 'serve', '--config', '-']);
-        $server->write(json_encode([
-            'listen' => '127.0.0.1:0',
-            'socket' => $this->scratch->path('fanfare.sock'),
-            'shards' => 1,
-            'log' => ['level' => 'trace', 'format' => 'json'],
-            'apps' => [['id' => 'test', 'key' => ChatApplication::KEY, 'secret' => ChatApplication::SECRET]],
-        ], JSON_THROW_ON_ERROR))->closeInput();
-        $server->line('"serving"');
-
-        return $server;
+        return $this->booted([], $config)->make(Factory::class)->connection();
     }
 }

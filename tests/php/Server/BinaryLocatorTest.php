@@ -6,22 +6,12 @@ namespace Fanfare\Laravel\Tests\Server;
 
 use Fanfare\Laravel\Exceptions\BinaryNotFound;
 use Fanfare\Laravel\Server\BinaryLocator;
-use Fanfare\Laravel\Tests\Support\Scratch;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use PHPUnit\Framework\TestCase;
 
 final class BinaryLocatorTest extends TestCase
 {
-    private Scratch $scratch;
-
-    protected function setUp(): void
-    {
-        $this->scratch = new Scratch;
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
-    }
+    use OwnDirectory;
 
     public function test_a_configured_path_is_taken(): void
     {

@@ -46,6 +46,22 @@ final class ServerProcessTest extends TestCase
         self::assertSame(7, $command->exitCode());
     }
 
+    /**
+     * A file that was opened without O_APPEND, as by `> log`, has one position for all who write to it.
+     */
+    public function test_a_log_file_keeps_what_stood_in_it_before_the_child_was_started(): void
+    {
+        $scratch = new Scratch;
+        $log = $scratch->path('log');
+        // As a command says something before it starts the server.
+        $supervise = $scratch->file('supervise.php', '<?php echo "before\n"; require '.var_export(self::SUPERVISE, true).';');
+        $command = new RunningCommand(['sh', '-c', '"$@" >"$0" 2>&1', $log, PHP_BINARY, $supervise, 'sh', '-c', 'echo child']);
+        $command->closeInput()->exitCode();
+
+        self::assertSame("before\nchild\n", file_get_contents($log));
+        $scratch->remove();
+    }
+
     public function test_the_child_starts_with_no_signal_blocked(): void
     {
         $command = $this->listener();

@@ -4,9 +4,10 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Tests\Server;
 
+use Fanfare\Laravel\Tests\Support\Certificate;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
+use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
-use Fanfare\Laravel\Tests\Support\Scratch;
 use Fanfare\Laravel\Tests\Support\ScratchApplication;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
@@ -16,19 +17,13 @@ use PHPUnit\Framework\TestCase;
  */
 final class StartCommandTest extends TestCase
 {
-    private Scratch $scratch;
+    use OwnDirectory;
 
     private string $secret;
 
     protected function setUp(): void
     {
-        $this->scratch = new Scratch;
         $this->secret = bin2hex(random_bytes(16));
-    }
-
-    protected function tearDown(): void
-    {
-        $this->scratch->remove();
     }
 
     public function test_it_serves_and_leaves_in_good_order_when_it_is_told_to(): void
@@ -38,10 +33,10 @@ final class StartCommandTest extends TestCase
             $port = self::port($command);
 
             self::assertSame('{"health":"OK"}', file_get_contents("http://127.0.0.1:{$port}/up"));
-            self::assertSame('socket', filetype($this->scratch->path('fanfare.sock')));
+            self::assertSame('socket', filetype($this->socket));
 
             self::assertSame(0, $command->signal($signal)->exitCode(), $command->transcript);
-            self::assertFileDoesNotExist($this->scratch->path('fanfare.sock'));
+            self::assertFileDoesNotExist($this->socket);
         }
     }
 
@@ -77,14 +72,14 @@ final class StartCommandTest extends TestCase
     public function test_sighup_renews_the_certificate_and_says_what_it_cannot_read_again(): void
     {
         [$certificate, $key] = [$this->scratch->path('fullchain.pem'), $this->scratch->path('privkey.pem')];
-        self::issue($certificate, $key);
+        Certificate::selfSigned($certificate, $key);
         $command = $this->start(['FANFARE_TLS_CERTIFICATE' => $certificate, 'FANFARE_TLS_KEY' => $key]);
         $port = self::port($command);
         $trusted = stream_context_create(['ssl' => ['cafile' => $certificate, 'peer_name' => 'localhost']]);
 
         self::assertSame('{"health":"OK"}', file_get_contents("https://127.0.0.1:{$port}/up", context: $trusted));
 
-        self::issue($certificate, $key);
+        Certificate::selfSigned($certificate, $key);
         $command->signal(SIGHUP);
         self::assertStringContainsString('fanfare:start', $command->line('came on standard input'));
         $command->line('certificate and key are read again');
@@ -102,7 +97,7 @@ final class StartCommandTest extends TestCase
 
         self::assertSame(0, $command->hangUp());
         self::assertFalse(posix_kill($server, 0), 'the server is gone too');
-        self::assertFileDoesNotExist($this->scratch->path('fanfare.sock'));
+        self::assertFileDoesNotExist($this->socket);
     }
 
     public function test_no_secret_is_in_any_process_list(): void
@@ -210,7 +205,7 @@ final class StartCommandTest extends TestCase
             'FANFARE_APP_ID' => 'test',
             'FANFARE_APP_KEY' => 'test-key',
             'FANFARE_APP_SECRET' => $this->secret,
-            'FANFARE_SOCKET' => $this->scratch->path('fanfare.sock'),
+            'FANFARE_SOCKET' => $this->socket,
             'FANFARE_HOST' => '127.0.0.1',
             'FANFARE_PORT' => '0',
             'FANFARE_SHARDS' => '1',
@@ -237,17 +232,6 @@ final class StartCommandTest extends TestCase
         fwrite($stream, implode("\r\n", ["GET {$path} HTTP/1.1", 'Host: localhost', ...$headers, '', '']));
 
         return (string) fgets($stream);
-    }
-
-    /**
-     * A certificate for localhost that vouches for itself, and its key.
-     */
-    private static function issue(string $certificate, string $key): void
-    {
-        $new = openssl_pkey_new(['private_key_type' => OPENSSL_KEYTYPE_EC, 'curve_name' => 'prime256v1']);
-        $request = openssl_csr_new(['commonName' => 'localhost'], $new, ['digest_alg' => 'sha256']);
-        openssl_x509_export_to_file(openssl_csr_sign($request, null, $new, 1, ['digest_alg' => 'sha256'], random_int(1, PHP_INT_MAX)), $certificate);
-        openssl_pkey_export_to_file($new, $key);
     }
 
     private static function port(RunningCommand $command): int

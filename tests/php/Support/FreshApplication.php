@@ -136,13 +136,7 @@ final readonly class FreshApplication
      */
     public function artisan(array $arguments, array $changes = [], bool $terminal = false): RunningCommand
     {
-        $environment = array_filter(
-            getenv(),
-            static fn (string $name): bool => preg_match('/^(FANFARE|BROADCAST|APP|REVERB|VITE)_/', $name) !== 1,
-            ARRAY_FILTER_USE_KEY,
-        );
-
-        return new RunningCommand([PHP_BINARY, 'artisan', '--no-ansi', ...$arguments], $this->directory, array_filter($changes + $environment, is_string(...)), $terminal);
+        return new RunningCommand([PHP_BINARY, 'artisan', '--no-ansi', ...$arguments], $this->directory, ScratchApplication::environment($changes), $terminal);
     }
 
     public function read(string $path): string

@@ -49,10 +49,21 @@ final readonly class ScratchApplication
     /**
      * @param  list<string>  $arguments
      * @param  array<string, string|null>  $changes  of the environment; null: not in it
+     * @param  list<string>  $through  a program that starts it, with its arguments
      */
-    public function run(array $arguments, array $changes = [], bool $terminal = false): RunningCommand
+    public function run(array $arguments, array $changes = [], bool $terminal = false, array $through = []): RunningCommand
     {
-        return new RunningCommand($this->command(...$arguments), null, self::environment($changes), $terminal);
+        return new RunningCommand([...$through, ...$this->command(...$arguments)], null, self::environment($changes), $terminal);
+    }
+
+    /**
+     * Starts a program for which file modes hold, as they do not for root.
+     *
+     * @return list<string>
+     */
+    public static function withoutPrivileges(): array
+    {
+        return posix_geteuid() === 0 ? ['setpriv', '--bounding-set=-dac_override,-dac_read_search'] : [];
     }
 
     /**
@@ -74,14 +85,16 @@ final readonly class ScratchApplication
     }
 
     /**
-     * @param  array<string, string|null>  $changes
+     * This process's own, without what is an application's.
+     *
+     * @param  array<string, string|null>  $changes  null: not in it
      * @return array<string, string>
      */
-    private static function environment(array $changes = []): array
+    public static function environment(array $changes = []): array
     {
         $environment = array_filter(
             getenv(),
-            static fn (string $name): bool => preg_match('/^(FANFARE|REVERB|VITE|APP|BROADCAST|CACHE|DB|LOG|QUEUE|SESSION)_/', $name) !== 1,
+            static fn (string $name): bool => preg_match('/^(FANFARE|REVERB|VITE|APP|BROADCAST|CACHE|DB|LOG|QUEUE|REDIS|SESSION)_/', $name) !== 1,
             ARRAY_FILTER_USE_KEY,
         );
 

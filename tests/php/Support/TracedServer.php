@@ -83,6 +83,11 @@ final class TracedServer
         return $this->process->signal(SIGTERM)->exitCode();
     }
 
+    public function signal(int $signal): RunningCommand
+    {
+        return $this->process->signal($signal);
+    }
+
     public function transcript(): string
     {
         return $this->process->transcript;

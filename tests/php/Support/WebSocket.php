@@ -59,6 +59,19 @@ final class WebSocket
     }
 
     /**
+     * Subscribes, and waits until that is confirmed.
+     *
+     * @param  array<string, string>  $data  what a channel that is not public wants
+     */
+    public function subscribe(string $channel, array $data = []): self
+    {
+        $this->send('pusher:subscribe', ['channel' => $channel] + $data);
+        $this->await('pusher_internal:subscription_succeeded');
+
+        return $this;
+    }
+
+    /**
      * Waits for the next event that is not of the protocol.
      *
      * @return array{event: string, channel: string, data: string}
