@@ -134,22 +134,26 @@ fn fixed_limits(started: &Limits, found: &Limits) -> impl Iterator<Item = String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
-    fn configuration(fields: &str) -> Configuration {
-        let text = format!(
-            r#"{{"listen":"127.0.0.1:1","socket":"/s","apps":[{{"id":"1","key":"a","secret":"x"}}]{fields}}}"#
-        );
-        // A field that stands twice has its last value.
-        Configuration::parse(&text, 2).unwrap()
+    /// The smallest configuration, with `fields` in place of its own or beside them.
+    fn configuration(fields: Value) -> Configuration {
+        let mut all =
+            json!({"listen": "127.0.0.1:1", "socket": "/s", "apps": [{"id": "1", "key": "a", "secret": "x"}]});
+        for (name, value) in fields.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        Configuration::parse(all.to_string(), 2).unwrap()
     }
 
     #[test]
     fn what_cannot_change_is_named_and_what_can_is_not() {
-        let started = configuration("");
-        let found = configuration(
-            r#","listen":"127.0.0.1:2","path":"/ws","socket":"/t","socket_mode":"0600","socket_uids":[1],"shards":3,
-               "log":{"level":"trace","format":"json"},"webhook_ca_file":"/ca","limits":{"outbox_bytes_max":2048,"message_bytes_max":2048}"#,
-        );
+        let started = configuration(json!({}));
+        let found = configuration(json!({
+            "listen": "127.0.0.1:2", "path": "/ws", "socket": "/t", "socket_mode": "0600", "socket_uids": [1],
+            "shards": 3, "log": {"level": "trace", "format": "json"}, "webhook_ca_file": "/ca",
+            "limits": {"outbox_bytes_max": 2048, "message_bytes_max": 2048},
+        }));
         let fields = [
             "listen",
             "path",
@@ -163,8 +167,10 @@ mod tests {
             "limits.outbox_bytes_max",
         ];
         assert_eq!(needs_restart(&started, &found), fields);
-        let other = r#","trusted_proxies":["*"],"tls":{"certificate":"/c","key":"/k"},
-            "limits":{"message_bytes_max":2048},"apps":[{"id":"2","key":"b","secret":"y"}]"#;
-        assert_eq!(needs_restart(&started, &configuration(other)), Vec::<String>::new());
+        let other = configuration(json!({
+            "trusted_proxies": ["*"], "tls": {"certificate": "/c", "key": "/k"},
+            "limits": {"message_bytes_max": 2048}, "apps": [{"id": "2", "key": "b", "secret": "y"}],
+        }));
+        assert_eq!(needs_restart(&started, &other), Vec::<String>::new());
     }
 }

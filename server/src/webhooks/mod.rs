@@ -94,7 +94,8 @@ impl Webhooks {
 
     /// Without a thread: what is told, nobody hears.
     pub(crate) fn unheard(limits: &Limits, metrics: Arc<Metrics>) -> Self {
-        Self { queue: Queue::new(limits.webhook_queue_bytes_max, metrics).0 }
+        let (queue, _) = Queue::new(limits.webhook_queue_bytes_max, metrics);
+        Self { queue, words: mpsc::unbounded_channel().0 }
     }
 
     /// Tells `event` to those of the app's endpoints that want it. When the queue is full the event is dropped and
