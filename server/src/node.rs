@@ -270,7 +270,7 @@ impl Node {
         text: &str,
         unheard: Unheard,
     ) {
-        let frame = frame::text(text);
+        let frame = app.shared(frame::text(text));
         for shard in shards.iter() {
             let (app, channel, frame) = (app.index, Arc::clone(channel), frame.clone());
             let deliveries = vec![Delivery { app, channel, frame, except: None, unheard }];
