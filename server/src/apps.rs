@@ -91,9 +91,9 @@ impl App {
         self.settings.load()
     }
 
-    /// A frame for this app's clients, compressed for those who can take it so if it is large.
-    pub fn shared(&self, frame: Bytes) -> frame::Shared {
-        frame::Shared::new(frame, self.settings().limits().deflate_bytes_min)
+    /// A frame for about so many of this app's clients, compressed for those who can take it so if it is large.
+    pub fn shared(&self, frame: Bytes, readers: usize) -> frame::Shared {
+        frame::Shared::new(frame, self.settings().limits().deflate_bytes_min, readers)
     }
 
     fn configure(&self, settings: Arc<Settings>) {

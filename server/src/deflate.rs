@@ -15,9 +15,14 @@ use crate::metrics::Metrics;
 /// An empty block, with which a flush ends; the sender leaves it out and the receiver puts it back.
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-/// Of events of 4 KB this makes a fifth in 50 µs, once for all subscribers. Level 1 needs 20 µs and makes a good
-/// quarter of them; levels above 6 need longer and make one percent less.
-const LEVEL: u32 = 6;
+/// Where many share the cost: a fifth of 4 KB of JSON, in some 50 µs. Levels above it take longer for a percent.
+const LEVEL_FOR_MANY: u32 = 6;
+
+/// Where few do: a quarter of it in some 10 µs, so that no delivery costs more than twice what it does without.
+const LEVEL_FOR_FEW: u32 = 1;
+
+/// From how many on the former costs each of them little: 50 µs among eight is about what it takes to send them 4 KB.
+const MANY: usize = 8;
 
 /// What an inflated message has room for at first; twice as much whenever that is full.
 const ROOM_BYTES: usize = 1024;
@@ -26,6 +31,7 @@ const ROOM_BYTES: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Deflater {
     machine: Option<Compress>,
+    level: u32,
     metrics: Arc<Metrics>,
 }
 
@@ -45,19 +51,26 @@ pub enum Unsound {
 impl Deflater {
     /// One that counts what it has compressed.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { machine: None, metrics }
+        Self { metrics, ..Self::default() }
     }
 
-    /// Appends `payload` compressed, if that makes it smaller; whether it does. If not, what was appended is of no use.
-    pub fn append(&mut self, payload: &[u8], to: &mut Vec<u8>) -> bool {
-        let machine = self.machine.get_or_insert_with(|| Compress::new(Compression::new(LEVEL), false));
+    /// Appends `payload` compressed for so many readers, if that makes it smaller; whether it does. If not, what was
+    /// appended is of no use.
+    pub fn append(&mut self, payload: &[u8], readers: usize, to: &mut Vec<u8>) -> bool {
+        let level = if readers < MANY { LEVEL_FOR_FEW } else { LEVEL_FOR_MANY };
+        let machine = self.machine.get_or_insert_with(|| Compress::new(Compression::new(level), false));
         machine.reset();
+        if std::mem::replace(&mut self.level, level) != level
+            && machine.set_level(Compression::new(level)).is_err()
+        {
+            return false;
+        }
         let start = to.len();
-        // What does not fit is not smaller.
+        // What does not fit is not smaller; a flush is done when it leaves room.
         to.reserve_exact(payload.len());
         let is_sound = machine.compress_vec(payload, to, FlushCompress::Sync).is_ok();
-        let is_taken = machine.total_in() == payload.len() as u64;
-        if !(is_sound && is_taken && to[start..].ends_with(&TAIL)) {
+        let is_done = machine.total_in() == payload.len() as u64 && to.len() < to.capacity();
+        if !(is_sound && is_done && to[start..].ends_with(&TAIL)) {
             return false;
         }
         to.truncate(to.len() - TAIL.len());
@@ -111,7 +124,7 @@ mod tests {
 
     fn deflated(payload: &[u8]) -> Option<Vec<u8>> {
         let mut out = b"head".to_vec();
-        Deflater::default().append(payload, &mut out).then(|| out.split_off(4))
+        Deflater::default().append(payload, MANY, &mut out).then(|| out.split_off(4))
     }
 
     /// By a machine that is not ours: miniz_oxide.
@@ -123,26 +136,32 @@ mod tests {
     fn what_is_compressed_is_smaller_and_reads_the_same_whoever_reads_it() {
         let mut deflater = Deflater::default();
         let mut inflater = Inflater::default();
-        for len in [40, 125, 126, 1_000, 4_096, 32_768, 65_535, 65_536, 300_000] {
+        for len in [400, 401, 1_000, 4_096, 32_768, 65_535, 65_536, 300_000] {
             let text: String =
                 (0..).flat_map(|n: u32| n.to_string().into_bytes()).map(char::from).take(len).collect();
-            let mut out = Vec::new();
-            assert!(deflater.append(text.as_bytes(), &mut out), "{len}");
-            assert!(out.len() < len);
-            assert_eq!(independently(&out), text.as_bytes(), "{len}");
-            assert_eq!(inflater.inflate(&out, len).unwrap(), text.as_bytes(), "{len}");
+            for readers in [1, MANY, MANY + 1, 1] {
+                let mut out = Vec::new();
+                assert!(deflater.append(text.as_bytes(), readers, &mut out), "{len}");
+                assert!(out.len() < len);
+                assert_eq!(independently(&out), text.as_bytes(), "{len}");
+                assert_eq!(inflater.inflate(&out, len).unwrap(), text.as_bytes(), "{len}");
+            }
         }
     }
 
     #[test]
     fn a_message_is_compressed_the_same_whatever_came_before() {
         let mut deflater = Deflater::default();
-        let mut both = [Vec::new(), Vec::new()];
-        for out in &mut both {
-            assert!(deflater.append(&[b'a'; 1_000], out));
-            assert!(deflater.append(&[b'b'; 500], &mut Vec::new()));
-        }
-        assert_eq!(both[0], both[1]);
+        let text = include_bytes!("limits.rs");
+        let mut deflate = |readers| {
+            let mut out = Vec::new();
+            assert!(deflater.append(text, readers, &mut out));
+            assert!(deflater.append(&text[500..1_000], 1, &mut Vec::new()));
+            out
+        };
+        let (many, few) = (deflate(MANY), deflate(1));
+        assert_eq!((deflate(MANY), deflate(1)), (many.clone(), few.clone()));
+        assert!(many.len() < few.len());
     }
 
     #[test]

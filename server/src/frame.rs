@@ -76,15 +76,24 @@ pub fn close_with(number: u16, reason: &str) -> Bytes {
 #[derive(Debug, Clone)]
 pub struct Shared {
     plain: Bytes,
-    /// None of a message that is too small; within, nothing of one that compression does not make smaller.
-    deflated: Option<Arc<OnceLock<Option<Bytes>>>>,
+    /// None of a message that is too small.
+    deflated: Option<Arc<Deflated>>,
+}
+
+#[derive(Debug)]
+struct Deflated {
+    /// How many share the cost.
+    readers: usize,
+    /// Nothing when compression does not make it smaller.
+    frame: OnceLock<Option<Bytes>>,
 }
 
 impl Shared {
-    /// A frame that may be compressed if it has at least so many bytes; 0 is never.
-    pub fn new(plain: Bytes, deflate_bytes_min: usize) -> Self {
+    /// A frame for about so many, which may be compressed if it has at least so many bytes; 0 is never.
+    pub fn new(plain: Bytes, deflate_bytes_min: usize, readers: usize) -> Self {
         let is_large = deflate_bytes_min > 0 && plain.len() >= deflate_bytes_min;
-        Self { plain, deflated: is_large.then(Arc::default) }
+        let deflated = is_large.then(|| Arc::new(Deflated { readers, frame: OnceLock::new() }));
+        Self { plain, deflated }
     }
 
     /// For those that have not agreed to compression.
@@ -94,20 +103,20 @@ impl Shared {
 
     /// For those that have. Not every message is compressed.
     pub fn deflated(&self, deflater: &mut Deflater) -> &Bytes {
-        let deflated = self.deflated.as_ref().map(|cell| cell.get_or_init(|| deflate(&self.plain, deflater)));
-        deflated.and_then(Option::as_ref).unwrap_or(&self.plain)
+        let Some(Deflated { readers, frame }) = self.deflated.as_deref() else { return &self.plain };
+        frame.get_or_init(|| deflate(&self.plain, *readers, deflater)).as_ref().unwrap_or(&self.plain)
     }
 }
 
 /// The same message compressed, if that is smaller.
-fn deflate(plain: &Bytes, deflater: &mut Deflater) -> Option<Bytes> {
+fn deflate(plain: &Bytes, readers: usize, deflater: &mut Deflater) -> Option<Bytes> {
     let header_len = match plain.get(1)? {
         126 => 4,
         127 => 10,
         _ => 2,
     };
     let mut buf = vec![0; HEADER_BYTES_MAX];
-    deflater.append(plain.get(header_len..)?, &mut buf).then(|| {
+    deflater.append(plain.get(header_len..)?, readers, &mut buf).then(|| {
         // It may wait in an outbox, which counts what it holds and not what it has room for.
         buf.shrink_to_fit();
         finish(buf, FIN_TEXT | RSV_DEFLATED)
@@ -182,7 +191,7 @@ mod tests {
         let text_of = |len: usize| "0123456789".repeat(len / 10);
         for (len, header_len) in [(1_000, 2), (20_000, 4), (3_000_000, 4)] {
             let message = text_of(len);
-            let shared = Shared::new(text(&message), 1_000);
+            let shared = Shared::new(text(&message), 1_000, 2);
             let other_shard = shared.clone();
             let deflated = shared.deflated(&mut Deflater::default());
             assert_eq!(deflated.as_ptr(), other_shard.deflated(&mut Deflater::default()).as_ptr());
@@ -204,7 +213,7 @@ mod tests {
         for (frame, deflate_bytes_min, first) in
             [(&large, 1_000, 0xC1), (&large, 1_001, 0x81), (&large, 0, 0x81), (&text("abc"), 1, 0x81)]
         {
-            let shared = Shared::new(frame.clone(), deflate_bytes_min);
+            let shared = Shared::new(frame.clone(), deflate_bytes_min, 2);
             assert_eq!(shared.deflated(&mut Deflater::default())[0], first, "{deflate_bytes_min}");
         }
     }

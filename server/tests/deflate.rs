@@ -78,7 +78,7 @@ fn order() -> String {
 }
 
 #[test]
-fn z_one_publication_is_compressed_once_for_all_who_agreed_on_every_shard() {
+fn c7_one_publication_is_compressed_once_for_all_who_agreed_on_every_shard() {
     let directory = directory();
     let server = server(&directory, json!({}));
     // Enough for the kernel to give each shard some.
@@ -124,7 +124,7 @@ fn z_one_publication_is_compressed_once_for_all_who_agreed_on_every_shard() {
 
 /// What each client is sent after it has subscribed, compressed or not.
 #[test]
-fn z_how_a_client_offers_and_what_is_agreed() {
+fn c7_how_a_client_offers_and_what_is_agreed() {
     let directory = directory();
     let server = server(&directory, json!({"deflate_bytes_min": 100}));
     let line = |offer: &str| format!("Sec-WebSocket-Extensions: {offer}\r\n");
@@ -155,7 +155,7 @@ fn z_how_a_client_offers_and_what_is_agreed() {
 }
 
 #[test]
-fn z_what_a_client_compresses_is_understood() {
+fn c7_what_a_client_compresses_is_understood() {
     let directory = directory();
     let server = server(&directory, json!({}));
     let (mut sender, sender_id) = upgraded(&server, OFFER, Some(AGREED));
@@ -213,7 +213,7 @@ fn z_what_a_client_compresses_is_understood() {
 }
 
 #[test]
-fn z_a_compressed_message_has_the_bounds_of_any_other() {
+fn c7_a_compressed_message_has_the_bounds_of_any_other() {
     let directory = directory();
     let server = server(&directory, json!({"message_bytes_max": 10_000}));
     let too_big = "expected a message of at most 10000 bytes (message_bytes_max), but found";
@@ -243,7 +243,7 @@ fn z_a_compressed_message_has_the_bounds_of_any_other() {
 }
 
 #[test]
-fn z_what_is_not_compressed_as_agreed_fails_the_connection() {
+fn c7_what_is_not_compressed_as_agreed_fails_the_connection() {
     let directory = directory();
     let server = server(&directory, json!({}));
     let reserved = "expected reserved bits of 0, but found one that is 1";
@@ -294,7 +294,7 @@ fn z_what_is_not_compressed_as_agreed_fails_the_connection() {
 }
 
 #[test]
-fn z_an_app_may_go_without_and_a_refused_client_always_does() {
+fn c7_an_app_may_go_without_and_a_refused_client_always_does() {
     let directory = directory();
     let mut configuration = configuration(directory.path());
     configuration["apps"][0]["limits"] = json!({"deflate_bytes_min": 0});

@@ -41,7 +41,7 @@ async function metrics(server, ...names) {
 }
 
 for (const [name, webSocket, compresses] of [['ws', CompressingWs, true], ['Node\'s own WebSocket', WebSocket, false]]) {
-    test(`z pusher-js over ${name}: large events compressed once for all, small ones not`, async (t) => {
+    test(`c7 pusher-js over ${name}: large events compressed once for all, small ones not`, async (t) => {
         const stage = await Stage.open(t);
         const plain = stage.client({ user: ada, whose: 'one without' });
         const listeners = [await stage.subscribe(plain, 'private-orders')];
@@ -67,7 +67,7 @@ for (const [name, webSocket, compresses] of [['ws', CompressingWs, true], ['Node
     });
 }
 
-test('z Chromium agrees to compression, understands what is compressed, and compresses what it sends', async (t) => {
+test('c7 Chromium agrees to compression, understands what is compressed, and compresses what it sends', async (t) => {
     const application = await Application.open(t);
     const { stage } = application;
     const page = await (await launch(t)).newPage();
@@ -103,7 +103,7 @@ test('z Chromium agrees to compression, understands what is compressed, and comp
 
 const everything = { app: { subscription_count: true }, limits: { deflate_bytes_min: 1 } };
 
-test('z everything that an application does, with all that can be compressed compressed: Echo in Chromium', async (t) => {
+test('c7 everything that an application does, with all that can be compressed compressed: Echo in Chromium', async (t) => {
     const application = await Application.open(t, everything);
     const page = await (await launch(t)).newPage();
     await page.goto(application.url);
@@ -114,7 +114,7 @@ test('z everything that an application does, with all that can be compressed com
     assert.ok(await application.stage.server.metric('messages_deflated_total') > 0);
 });
 
-test('z everything that an application does, with all that can be compressed compressed: Echo in Node over ws', async (t) => {
+test('c7 everything that an application does, with all that can be compressed compressed: Echo in Node over ws', async (t) => {
     const application = await Application.open(t, everything);
     lend(t, CompressingWs);
     const seen = await scene({ ...application.settings, Echo, Pusher });

@@ -67,8 +67,8 @@ pub fn deliver(app: &App, publication: &Publication<'_>, round: &mut Round) {
             }
             _ => Unheard::ByAll,
         };
-        let Some((channel, shards)) = app.directory.shards(name) else { continue };
-        let frame = app.shared(frame::event(publication.event, name, &publication.data));
+        let Some((channel, shards, readers)) = app.directory.shards(name) else { continue };
+        let frame = app.shared(frame::event(publication.event, name, &publication.data), readers);
         for shard in shards.iter() {
             let (channel, frame) = (Arc::clone(&channel), frame.clone());
             let except = publication.except;
