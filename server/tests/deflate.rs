@@ -13,6 +13,7 @@ use harness::client::Client;
 use harness::php::Php;
 use harness::raw::{PATH, Raw, handshake, masked, show, text};
 use harness::{SECRET, Server, configuration, directory, wait_until};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// What Chromium offers.
@@ -122,7 +123,6 @@ fn c7_one_publication_is_compressed_once_for_all_who_agreed_on_every_shard() {
     assert_eq!(server.metric("events_deflated_total"), 5, "nobody is there to have it compressed for");
 }
 
-/// What each client is sent after it has subscribed, compressed or not.
 #[test]
 fn c7_how_a_client_offers_and_what_is_agreed() {
     let directory = directory();
@@ -297,14 +297,30 @@ fn c7_what_is_not_compressed_as_agreed_fails_the_connection() {
 fn c7_an_app_may_go_without_and_a_refused_client_always_does() {
     let directory = directory();
     let mut configuration = configuration(directory.path());
-    configuration["apps"][0]["limits"] = json!({"deflate_bytes_min": 0});
-    let server = Server::start(&configuration);
-    let (mut raw, _) = upgraded(&server, OFFER, None);
-    raw.send(text(subscription("news", "")));
-    assert!(raw.text().contains("subscription_succeeded"));
+    let file = directory.path().join("fanfare.json");
+    std::fs::write(&file, configuration.to_string()).unwrap();
+    let server = Server::start_from(&file);
     let mut php = Php::attach(&server);
+    let subscribed = |offers: &str, agreed| {
+        let (mut raw, _) = upgraded(&server, offers, agreed);
+        raw.send(text(subscription("news", "")));
+        assert!(raw.text().contains("subscription_succeeded"));
+        raw
+    };
+    let mut before = subscribed(OFFER, Some(AGREED));
     php.broadcast(&["news"], "shipped", &order());
-    assert!(raw.text().contains("shipped"));
+    assert_eq!(before.frame().0, DEFLATED_TEXT);
+
+    configuration["apps"][0]["limits"] = json!({"deflate_bytes_min": 0});
+    std::fs::write(&file, configuration.to_string()).unwrap();
+    server.signal(Signal::HUP);
+    server.logged("is read again and taken");
+    let mut after = subscribed(OFFER, None);
+    php.broadcast(&["news"], "shipped", &order());
+    assert!(before.text().contains("shipped"), "who had agreed before is not bound to it");
+    assert!(after.text().contains("shipped"));
+    before.send(masked(DEFLATED_TEXT, &deflated(PING)));
+    before.expect(PONG, "what a client was promised holds");
 
     let mut other = Raw::connect(server.address);
     other.send(handshake(&PATH.replace("app-key", "other-key"), OFFER));
@@ -314,5 +330,5 @@ fn c7_an_app_may_go_without_and_a_refused_client_always_does() {
     nobody.expect_upgraded();
     assert!(nobody.text().contains("4001"));
     assert_eq!(nobody.close().0, 4001);
-    assert_eq!(server.metric("events_deflated_total"), 0);
+    assert_eq!(server.metric("events_deflated_total"), 1);
 }
