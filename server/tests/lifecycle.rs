@@ -26,9 +26,15 @@ fn configuration_mistakes_are_told_at_once_with_exit_code_64() {
             assert!(stderr.contains(path), "{stderr}");
         }
     }
+    let (status, stderr) = run_to_end(&["check", "--config", "-"], r#"{"apps":[],"apps":[]}"#);
+    assert_eq!(status.code(), Some(64));
+    assert!(stderr.contains("\"apps\" stands here a second time"), "{stderr}");
+    let directory = directory();
+    let latin = directory.path().join("latin-1.json");
+    std::fs::write(&latin, b"{\"path\":\"/caf\xE9\"}").unwrap();
+    assert_eq!(run_to_end(&["check", "--config", latin.to_str().unwrap()], "").0.code(), Some(64));
     assert_eq!(run_to_end(&["serve"], "").0.code(), Some(64));
     assert_eq!(run_to_end(&["serve", "--config", "/nowhere/f.json"], "").0.code(), Some(1));
-    let directory = directory();
     let sound = configuration(directory.path()).to_string();
     assert_eq!(run_to_end(&["check", "--config", "-"], &sound).0.code(), Some(0));
     assert_eq!(run_to_end(&["--version"], "").0.code(), Some(0));

@@ -6,6 +6,7 @@
 //! ([`crate::lifecycle::bind`]).
 
 mod apps;
+mod json;
 mod limits;
 mod proxies;
 mod reading;
@@ -85,9 +86,9 @@ impl Configuration {
     ///
     /// # Errors
     /// Every mistake that was found, in the order of the fields below; a text that is not JSON is one mistake.
-    pub fn parse(text: &str, cores: usize) -> Result<Self, Vec<Mistake>> {
+    pub fn parse(text: impl AsRef<[u8]>, cores: usize) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
-        match parse(text, cores, &mut mistakes) {
+        match parse(text.as_ref(), cores, &mut mistakes) {
             Some(configuration) if mistakes.is_empty() => Ok(configuration),
             _ => Err(mistakes.into_vec()),
         }
@@ -95,8 +96,8 @@ impl Configuration {
 }
 
 /// What could be read, in spite of the mistakes.
-fn parse(text: &str, cores: usize, mistakes: &mut Mistakes) -> Option<Configuration> {
-    match serde_json::from_str(text) {
+fn parse(text: &[u8], cores: usize, mistakes: &mut Mistakes) -> Option<Configuration> {
+    match json::parse(text) {
         Ok(value) => read(&value, cores, mistakes),
         Err(error) => {
             let found = format!("text that is not JSON ({error})");

@@ -101,11 +101,11 @@ impl Source {
         }
     }
 
-    fn read(&self) -> io::Result<String> {
-        let mut text = String::new();
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
         match self {
-            Self::StandardInput => io::stdin().take(BYTES_MAX).read_to_string(&mut text)?,
-            Self::File(path) => std::fs::File::open(path)?.take(BYTES_MAX).read_to_string(&mut text)?,
+            Self::StandardInput => io::stdin().take(BYTES_MAX).read_to_end(&mut text)?,
+            Self::File(path) => std::fs::File::open(path)?.take(BYTES_MAX).read_to_end(&mut text)?,
         };
         Ok(text)
     }

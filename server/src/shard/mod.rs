@@ -5,6 +5,7 @@
 //! never across one.
 
 mod accept;
+pub mod budget;
 mod connection;
 mod connections;
 mod headers;

@@ -186,7 +186,7 @@ fn played(scene: &Scene) -> Result<(), Difference> {
     let mut configuration = scene.configuration();
     configuration["listen"] = "127.0.0.1:0".into();
     configuration["socket"] = "/nowhere".into();
-    let configuration = Configuration::parse(&configuration.to_string(), 1).unwrap();
+    let configuration = Configuration::parse(configuration.to_string(), 1).unwrap();
     let (senders, mailboxes) = (0..configuration.shards).map(|_| mpsc::unbounded_channel()).unzip();
     let (_phase, phase) = watch::channel(Phase::Serving);
     let metrics = Arc::default();

@@ -81,6 +81,11 @@ impl Webhooks {
         Ok((Self { queue }, Ending { finish, thread }))
     }
 
+    /// Without a thread: what is told, nobody hears.
+    pub(crate) fn unheard(limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        Self { queue: Queue::new(limits.webhook_queue_bytes_max, metrics).0 }
+    }
+
     /// Tells `event` to those of the app's endpoints that want it. When the queue is full the event is dropped and
     /// counted.
     pub fn notify(&self, hooks: &Arc<AppHooks>, event: Event) {
