@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
 
 use crate::config;
+use crate::frame;
 use crate::hub::cache::EventCache;
 use crate::hub::{Directory, Users};
 use crate::limits::Limits;
@@ -89,6 +91,11 @@ impl App {
     /// What is configured at this moment. Not to be held across an await.
     pub fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()
+    }
+
+    /// A frame for about so many of this app's clients, compressed for those who can take it so if it is large.
+    pub fn shared(&self, frame: Bytes, readers: usize) -> frame::Shared {
+        frame::Shared::new(frame, self.settings().limits().deflate_bytes_min, readers)
     }
 
     fn configure(&self, settings: Arc<Settings>) {

@@ -1,16 +1,22 @@
 //! WebSocket frames that the server sends (RFC 6455 section 5.2): one frame a message, never masked.
 //!
-//! Owns the bytes. A frame is encoded once and shared by all outboxes that it is put into. Reading frames, and
-//! hearing pings and closes of clients, is tungstenite's.
+//! Owns the bytes. A frame is encoded once and shared by all outboxes that it is put into; so is what it is
+//! compressed to, for those that take it so ([`Shared`]). Reading frames, and hearing pings and closes of clients, is
+//! tungstenite's.
+
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::deflate::Deflater;
 use crate::publication::Data;
 use crate::pusher::{Code, events};
 
 const FIN_TEXT: u8 = 0x81;
 const FIN_CLOSE: u8 = 0x88;
 const FIN_PONG: u8 = 0x8A;
+/// Reserved bit 1 of a message's first frame: it is compressed (RFC 7692 section 6).
+const RSV_DEFLATED: u8 = 0x40;
 /// A ping without a payload, which every WebSocket client answers by itself.
 pub const PING: Bytes = Bytes::from_static(b"\x89\x00");
 /// A close frame without a code.
@@ -63,6 +69,60 @@ pub fn close_with(number: u16, reason: &str) -> Bytes {
     finish(buf, FIN_CLOSE)
 }
 
+/// A message for many, some of whom may have agreed to compression.
+///
+/// It is compressed when the first of those is met, by whichever shard that is; the others then find it, or wait for
+/// the moment that it takes.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    plain: Bytes,
+    /// None of a message that is too small.
+    deflated: Option<Arc<Deflated>>,
+}
+
+#[derive(Debug)]
+struct Deflated {
+    /// How many share the cost.
+    readers: usize,
+    /// Nothing when compression does not make it smaller.
+    frame: OnceLock<Option<Bytes>>,
+}
+
+impl Shared {
+    /// A frame for about so many, which may be compressed if it has at least so many bytes; 0 is never.
+    pub fn new(plain: Bytes, deflate_bytes_min: usize, readers: usize) -> Self {
+        let is_large = deflate_bytes_min > 0 && plain.len() >= deflate_bytes_min;
+        let deflated = is_large.then(|| Arc::new(Deflated { readers, frame: OnceLock::new() }));
+        Self { plain, deflated }
+    }
+
+    /// For those that have not agreed to compression.
+    pub fn plain(&self) -> &Bytes {
+        &self.plain
+    }
+
+    /// For those that have. Not every message is compressed.
+    pub fn deflated(&self, deflater: &mut Deflater) -> &Bytes {
+        let Some(Deflated { readers, frame }) = self.deflated.as_deref() else { return &self.plain };
+        frame.get_or_init(|| deflate(&self.plain, *readers, deflater)).as_ref().unwrap_or(&self.plain)
+    }
+}
+
+/// The same message compressed, if that is smaller.
+fn deflate(plain: &Bytes, readers: usize, deflater: &mut Deflater) -> Option<Bytes> {
+    let header_len = match plain.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let mut buf = vec![0; HEADER_BYTES_MAX];
+    deflater.append(plain.get(header_len..)?, readers, &mut buf).then(|| {
+        // It may wait in an outbox, which counts what it holds and not what it has room for.
+        buf.shrink_to_fit();
+        finish(buf, FIN_TEXT | RSV_DEFLATED)
+    })
+}
+
 /// Puts the header right before the payload, which starts at [`HEADER_BYTES_MAX`], so that it is not moved.
 fn finish(mut buf: Vec<u8>, first: u8) -> Bytes {
     let len = buf.len() - HEADER_BYTES_MAX;
@@ -92,6 +152,7 @@ fn finish(mut buf: Vec<u8>, first: u8) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deflate::Inflater;
     use std::io::{Cursor, Read, Write};
     use tungstenite::protocol::{Message, Role, WebSocketContext};
 
@@ -122,6 +183,38 @@ mod tests {
         for len in [0, 1, 125, 126, 127, 0xFFFF, 0x1_0000, 300_000] {
             let payload = "x".repeat(len);
             assert_eq!(decoded(text(&payload)), Message::text(payload), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_large_message_is_compressed_once_whoever_asks() {
+        let text_of = |len: usize| "0123456789".repeat(len / 10);
+        for (len, header_len) in [(1_000, 2), (20_000, 4), (3_000_000, 4)] {
+            let message = text_of(len);
+            let shared = Shared::new(text(&message), 1_000, 2);
+            let other_shard = shared.clone();
+            let deflated = shared.deflated(&mut Deflater::default());
+            assert_eq!(deflated.as_ptr(), other_shard.deflated(&mut Deflater::default()).as_ptr());
+            assert_eq!((deflated[0], shared.plain()), (0xC1, &text(&message)));
+            let payload_len = match deflated[1] {
+                126 => usize::from(u16::from_be_bytes([deflated[2], deflated[3]])),
+                len => usize::from(len),
+            };
+            assert_eq!(deflated.len(), header_len + payload_len, "{len}");
+            let inflated = Inflater::default().inflate(&deflated[header_len..], len).unwrap();
+            assert!(inflated == message.as_bytes(), "{len}");
+        }
+    }
+
+    #[test]
+    fn small_messages_and_those_that_do_not_shrink_go_as_they_are() {
+        let large = text(&"x".repeat(996));
+        assert_eq!(large.len(), 1_000);
+        for (frame, deflate_bytes_min, first) in
+            [(&large, 1_000, 0xC1), (&large, 1_001, 0x81), (&large, 0, 0x81), (&text("abc"), 1, 0x81)]
+        {
+            let shared = Shared::new(frame.clone(), deflate_bytes_min, 2);
+            assert_eq!(shared.deflated(&mut Deflater::default())[0], first, "{deflate_bytes_min}");
         }
     }
 

@@ -20,6 +20,7 @@
 pub mod apps;
 pub mod broker;
 pub mod config;
+pub mod deflate;
 pub mod entropy;
 pub mod frame;
 pub mod http;

@@ -18,7 +18,7 @@ pub enum Scope {
 /// One row of the catalogue.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
-    /// Its name in the configuration; the unit is the last word before `_max`, or the last word.
+    /// Its name in the configuration; the unit is the last word before `_max` or `_min`, or the last word.
     pub name: &'static str,
     /// Whose it is.
     pub scope: Scope,
@@ -109,6 +109,9 @@ limits! {
     /// Bytes that wait for one connection. A single event always fits into an empty outbox.
     outbox_bytes_max = MIB, KIB..=1024 * MIB,
         "the client does not keep up: it is closed with 4100, others are not delayed", Some("outbox_overflows_total");
+    /// Bytes from which on an event is compressed for the clients that have agreed to it (permessage-deflate); 0 agrees with none, and compresses nothing. Below about this size the headers of TCP and IP outweigh what is saved.
+    deflate_bytes_min: App = 1_024, 0..=16 * MIB,
+        "the event is compressed, once for all who receive it so", Some("events_deflated_total");
     /// How long nothing may come: clients are told to ping after it, and the server pings after it.
     activity_timeout_s: App = 120, 1..=86_400,
         "each side pings", None;
@@ -294,7 +297,7 @@ mod tests {
         for limit in Limits::CATALOGUE {
             assert!((limit.at_least..=limit.at_most).contains(&limit.default), "{}", limit.name);
             let (name, last) = limit.name.rsplit_once('_').unwrap();
-            assert!(["max", "ms", "us", "s"].contains(&last), "{name}_{last}");
+            assert!(["max", "min", "ms", "us", "s"].contains(&last), "{name}_{last}");
         }
     }
 

@@ -92,12 +92,14 @@ macro_rules! metrics {
 
 metrics! {
     Gauge connections = "WebSocket connections that are open, refused ones not counted.";
+    Gauge connections_deflating = "Those of them that have agreed to compression.";
     Counter connections_opened_total = "WebSocket connections that were let in.";
     Counter connections_refused_total = "WebSocket requests that were answered by an error and a close.";
     Gauge http_connections = "Connections of the port that are not WebSocket clients: not yet, never, or refused.";
     Counter http_connections_turned_out_total = "Those that were closed to make room for others.";
     Counter http_connections_refused_total = "Connections of the port that were answered 503, because there was no room for them.";
     Counter messages_total = "Text messages from clients.";
+    Counter messages_deflated_total = "Those of them that came compressed.";
     Counter messages_too_large_total = "Messages from clients over message_bytes_max.";
     Counter client_events_total = "Events that clients sent to each other, refused ones not counted.";
     Counter connections_silent_total = "Connections that were closed because nothing was heard of their clients.";
@@ -119,6 +121,7 @@ metrics! {
     Counter publications_total = "Publications that this node took on.";
     Counter publications_rejected_total = "Publications that were dropped because of a name, a limit or text that is not UTF-8.";
     Counter deliveries_total = "Events that were put into an outbox.";
+    Counter events_deflated_total = "Events that were compressed, each counted once however many receive it.";
     Gauge webhooks_waiting = "Webhook events that wait to settle or for their endpoint, each counted once per endpoint.";
     Counter webhooks_sent_total = "Webhook events that an endpoint accepted.";
     Counter webhook_attempts_failed_total = "Webhook requests that were not answered by a 2xx.";

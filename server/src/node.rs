@@ -277,7 +277,8 @@ impl Node {
         text: &str,
         unheard: Unheard,
     ) {
-        let frame = frame::text(text);
+        // Small, but for a member of whom much is told.
+        let frame = app.shared(frame::text(text), 1);
         for shard in shards.iter() {
             let (app, channel, frame) = (app.index, Arc::clone(channel), frame.clone());
             let deliveries = vec![Delivery { app, channel, frame, except: None, unheard }];

@@ -26,6 +26,11 @@ fn corpus_of_message() {
 }
 
 #[test]
+fn corpus_of_deflated() {
+    replay("deflated", fuzz::deflated);
+}
+
+#[test]
 fn corpus_of_request() {
     replay("request", fuzz::request);
 }

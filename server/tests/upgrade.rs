@@ -274,7 +274,7 @@ fn c1_a_handshake_may_be_written_in_many_ways() {
         sound.replace("keep-alive, Upgrade", "upgrade"),
         sound.replace("Connection: keep-alive, Upgrade", "Connection: keep-alive\r\nConnection: Upgrade"),
         handshake(PATH, "Content-Length: 0\r\n"),
-        handshake(PATH, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"),
+        handshake(PATH, "Sec-WebSocket-Extensions: x-webkit-deflate-frame\r\n"),
         handshake(PATH, "Sec-WebSocket-Protocol: pusher\r\n"),
     ] {
         let mut raw = Raw::connect(server.address);

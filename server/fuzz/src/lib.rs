@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use fanfare_server::apps::Apps;
 use fanfare_server::config::{Configuration, Secret};
+use fanfare_server::deflate::{Deflater, Inflater};
 use fanfare_server::http::api::rejection::Rejection;
 use fanfare_server::http::api::request::{Head, Request, authorise};
 use fanfare_server::http::api::{route, signature as requests};
@@ -78,6 +79,22 @@ fn with_signature(text: &str, socket_id: &str) -> Option<String> {
     };
     let auth = format!(r#""auth":"key:{}""#, sign(&secret(), &[&signed]));
     Some(text.replacen(r#""auth":"!""#, &auth, 1))
+}
+
+/// The payload of a compressed message. Whatever it is, no more comes out than a message may have; and what does, is itself
+/// again when it is compressed for others.
+pub fn deflated(bytes: &[u8]) {
+    const BYTES_MAX: usize = 4_096;
+    let mut inflater = Inflater::default();
+    let Ok(inflated) = inflater.inflate(bytes, BYTES_MAX) else { return };
+    assert!(inflated.len() <= BYTES_MAX);
+    for readers in [1, 1_000] {
+        let mut again = Vec::new();
+        if Deflater::default().append(&inflated, readers, &mut again) {
+            assert!(again.len() < inflated.len());
+            assert_eq!(inflater.inflate(&again, BYTES_MAX).unwrap(), inflated);
+        }
+    }
 }
 
 /// A request, `METHOD PATH?QUERY`, and its body in the lines below. It is judged as it comes, and once more signed.

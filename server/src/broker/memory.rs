@@ -11,6 +11,6 @@ pub struct MemoryBroker;
 impl MemoryBroker {
     /// Passes a publication on: here, and nowhere else.
     pub fn publish(&self, app: &App, publication: &Publication<'_>, round: &mut Round) {
-        delivery::deliver(app.index, &app.directory, &app.cache, publication, round);
+        delivery::deliver(app, publication, round);
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod api;
 mod encryption;
+mod extensions;
 mod proxies;
 mod status;
 mod tail;

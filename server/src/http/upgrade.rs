@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 use tungstenite::handshake::derive_accept_key;
 
-use super::{Answer, error};
+use super::{Answer, error, extensions};
 use crate::apps::App;
 use crate::pusher::admission::Refusal;
 use crate::shard::{self, Shard, Socket, Visitor};
@@ -70,6 +70,8 @@ fn accept(
     let forwarded_for = request.headers().get_all(X_FORWARDED_FOR);
     let proxies = shard.node.proxies.load();
     let client = proxies.client(visitor.peer(), forwarded_for.iter().map(HeaderValue::as_bytes));
+    let agreed = agree(&admitted, request.headers());
+    let deflates = agreed.is_some();
     let upgraded = hyper::upgrade::on(&mut request);
     let (shard, visitor) = (Rc::clone(shard), Rc::clone(visitor));
     let counted = shard.clients.count();
@@ -81,7 +83,7 @@ fn accept(
         };
         match regain(upgraded) {
             Some((socket, leftover)) => {
-                shard::serve_websocket(shard, visitor, socket, leftover, client, admitted).await;
+                shard::serve_websocket(shard, visitor, socket, leftover, client, admitted, deflates).await;
             }
             None => debug!("an upgraded connection is neither TCP nor TLS; it is dropped"),
         }
@@ -92,7 +94,17 @@ fn accept(
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(agreed) = agreed {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
+    }
     answer
+}
+
+/// What is agreed upon with a client that is let in, if its app compresses at all.
+fn agree(admitted: &Result<Arc<App>, Refusal>, headers: &HeaderMap) -> Option<HeaderValue> {
+    let app = admitted.as_ref().ok()?;
+    let compresses = app.settings().limits().deflate_bytes_min > 0;
+    compresses.then(|| extensions::agree(headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter()))?
 }
 
 /// The socket under an upgraded connection, and what hyper had read from it already.

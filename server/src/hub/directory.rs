@@ -211,9 +211,11 @@ impl Directory {
         self.read(name).channels.get(name).map(Channel::state).unwrap_or_default()
     }
 
-    /// Where there are subscribers; `None` when there is nobody, else the name as it is shared.
-    pub fn shards(&self, name: &str) -> Option<(Arc<str>, ShardSet)> {
-        self.read(name).channels.get_key_value(name).map(|(name, channel)| (Arc::clone(name), channel.shards))
+    /// Where there are subscribers, and how many; `None` when there is nobody, else the name as it is shared.
+    pub fn shards(&self, name: &str) -> Option<(Arc<str>, ShardSet, usize)> {
+        let stripe = self.read(name);
+        let (name, channel) = stripe.channels.get_key_value(name)?;
+        Some((Arc::clone(name), channel.shards, channel.subscriptions))
     }
 
     /// Tells how many subscriptions there are, if there are any, while the channel is locked.

@@ -108,7 +108,8 @@ impl Stage {
 
     /// Begins to serve a client, which is told hello.
     pub fn connect(&self, line: &Line) -> Client<'_> {
-        Client(begin(&self.shard, &line.near, Ipv4Addr::LOCALHOST.into(), Ok(Arc::clone(&self.app))))
+        let (client, admitted) = (Ipv4Addr::LOCALHOST.into(), Ok(Arc::clone(&self.app)));
+        Client(begin(&self.shard, &line.near, client, admitted, false))
     }
 
     /// Has a connection of nobody subscribe to channels, for as long as the shard is there.

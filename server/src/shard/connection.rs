@@ -41,6 +41,8 @@ pub(super) struct Place {
     pub(super) key: ConnectionKey,
     /// Counted for the node and for this app.
     app: Option<Arc<App>>,
+    /// Counted too.
+    deflates: bool,
 }
 
 impl Drop for Place {
@@ -50,11 +52,14 @@ impl Drop for Place {
             self.shard.node.metrics.connections.decrement();
             app.connections.decrement();
         }
+        if self.deflates {
+            self.shard.node.metrics.connections_deflating.decrement();
+        }
     }
 }
 
 /// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request, `client` where
-/// it came from. The `visitor` is one no longer when it is let in.
+/// it came from. The `visitor` is one no longer when it is let in. Who is `admitted` may have agreed to compression.
 pub(crate) async fn serve(
     shard: Rc<Shard>,
     visitor: Rc<Visitor>,
@@ -62,9 +67,10 @@ pub(crate) async fn serve(
     leftover: Bytes,
     client: IpAddr,
     admitted: Result<Arc<App>, Refusal>,
+    deflates: bool,
 ) {
     let stream = Rc::new(stream);
-    let Begun { place, mut reader, conversation } = begin(&shard, &stream, client, admitted);
+    let Begun { place, mut reader, conversation } = begin(&shard, &stream, client, admitted, deflates);
     // Boxed, both: nearly all connections are not closing, and each has room for its whole life.
     match conversation {
         Some(mut conversation) => {
@@ -91,20 +97,25 @@ pub(super) fn begin<'a>(
     stream: &Rc<Socket>,
     client: IpAddr,
     admitted: Result<Arc<App>, Refusal>,
+    deflates: bool,
 ) -> Begun<'a> {
     let socket_id = shard.socket_ids.borrow_mut().draw();
     let key = shard.connections.borrow_mut().open(socket_id, client, Rc::clone(stream));
-    let mut place = Place { shard: Rc::clone(shard), key, app: None };
+    let mut place = Place { shard: Rc::clone(shard), key, app: None, deflates: false };
     let admitted = admitted.and_then(|app| {
         count(shard, &app)?;
         place.app = Some(Arc::clone(&app));
+        if deflates {
+            place.deflates = true;
+            shard.node.metrics.connections_deflating.increment();
+        }
         Ok(app)
     });
     match admitted {
         Ok(app) => {
             debug!(%socket_id, %client, app = app.settings().app.id, "a client is let in");
-            let reader = Reader::new(app.settings().limits());
-            shard.connections.borrow_mut().admit(key, Arc::clone(&app));
+            let reader = Reader::new(app.settings().limits(), deflates);
+            shard.connections.borrow_mut().admit(key, Arc::clone(&app), deflates);
             let mut conversation = Conversation::new(shard, key, app, Session::new(socket_id));
             conversation.open();
             Begun { place, reader, conversation: Some(conversation) }
@@ -112,7 +123,7 @@ pub(super) fn begin<'a>(
         Err(refusal) => {
             debug!(%socket_id, %client, code = refusal.code.number(), reason = refusal.message, "a client is refused");
             refuse(shard, key, &refusal);
-            Begun { place, reader: Reader::new(&shard.node.limits), conversation: None }
+            Begun { place, reader: Reader::new(&shard.node.limits, deflates), conversation: None }
         }
     }
 }
@@ -259,6 +270,14 @@ impl<'a> Conversation<'a> {
                     metrics.messages_total.increment();
                     self.hear(&text, &mut effects);
                 }
+                Heard::Deflated(payload) => match self.inflate(&payload) {
+                    Ok(text) => {
+                        metrics.messages_total.increment();
+                        metrics.messages_deflated_total.increment();
+                        self.hear(&text, &mut effects);
+                    }
+                    Err(breach) => self.fail(&breach),
+                },
                 Heard::Binary => self.session.on_binary(&mut effects),
                 Heard::Ping(payload) => {
                     self.shard.connections.borrow_mut().enqueue(self.key, frame::pong(&payload));
@@ -274,6 +293,14 @@ impl<'a> Conversation<'a> {
             if self.is_open() { Next::Continue } else { Next::Stop }
         });
         self.flush();
+    }
+
+    /// Takes a compressed text apart, with the machine that all connections of the shard share.
+    fn inflate(&self, payload: &[u8]) -> Result<String, Breach> {
+        let bytes_max = self.app.settings().limits().message_bytes_max;
+        let inflated = self.shard.inflater.borrow_mut().inflate(payload, bytes_max);
+        let inflated = inflated.map_err(|unsound| Breach::of_deflated(unsound, bytes_max))?;
+        String::from_utf8(inflated).map_err(|_| Breach::text())
     }
 
     fn is_open(&self) -> bool {

@@ -18,6 +18,7 @@ use super::liveness::Silence;
 use super::outbox::{Flush, Outbox, Overflow, Spares};
 use super::socket::Socket;
 use crate::apps::{App, AppIndex, Standing};
+use crate::deflate::Deflater;
 use crate::frame;
 use crate::hub::subscribers::Subscribed;
 use crate::hub::users::{Attendance, Watcher};
@@ -31,6 +32,8 @@ use crate::pusher::{ChannelName, Code, SocketId, events};
 #[derive(Debug)]
 pub(super) struct Connection {
     socket_id: SocketId,
+    /// Whether it has agreed to compression.
+    deflates: bool,
     /// Where it comes from, for logs.
     client: IpAddr,
     stream: Rc<Socket>,
@@ -66,6 +69,7 @@ pub(super) struct Connections {
     pub(super) connections: SlotMap<ConnectionKey, Connection>,
     subscribers: Subscribers,
     spares: Spares,
+    deflater: Deflater,
     touched: Vec<ConnectionKey>,
     overflowed: Vec<ConnectionKey>,
     outbox_bytes_max: usize,
@@ -95,7 +99,8 @@ impl Connections {
     ) -> Self {
         Self {
             shard,
-            subscribers: Subscribers::new(shard, Arc::clone(&herald), metrics),
+            subscribers: Subscribers::new(shard, Arc::clone(&herald), Arc::clone(&metrics)),
+            deflater: Deflater::new(metrics),
             herald,
             connections: SlotMap::with_key(),
             spares: Spares::default(),
@@ -111,6 +116,7 @@ impl Connections {
     pub(super) fn open(&mut self, socket_id: SocketId, client: IpAddr, stream: Rc<Socket>) -> ConnectionKey {
         self.connections.insert(Connection {
             socket_id,
+            deflates: false,
             client,
             stream,
             outbox: Outbox::default(),
@@ -123,10 +129,11 @@ impl Connections {
         })
     }
 
-    /// A connection is let in as a client of `app`.
-    pub(super) fn admit(&mut self, key: ConnectionKey, app: Arc<App>) {
+    /// A connection is let in as a client of `app`, which may have agreed to compression.
+    pub(super) fn admit(&mut self, key: ConnectionKey, app: Arc<App>, deflates: bool) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.app = Some(app);
+            connection.deflates = deflates;
         }
     }
 
@@ -250,8 +257,11 @@ impl Connections {
                 if connection.fate != Fate::Open || delivery.except == Some(connection.socket_id) {
                     continue;
                 }
-                let frame = delivery.frame.clone();
-                match connection.outbox.enqueue(frame, self.outbox_bytes_max, &mut self.spares) {
+                let frame = match connection.deflates {
+                    true => delivery.frame.deflated(&mut self.deflater),
+                    false => delivery.frame.plain(),
+                };
+                match connection.outbox.enqueue(frame.clone(), self.outbox_bytes_max, &mut self.spares) {
                     Ok(()) => {
                         delivered += 1;
                         touch(connection, key, &mut self.touched);

@@ -3,16 +3,20 @@
 //! Owns what tungstenite leaves undone. It looks at a frame once all of it is there, so that a client who breaks
 //! the rules in the first two bytes is waited for, and memory set aside for what it announces; it takes a length
 //! that is longer than need be, or above 2^63, and it answers a close code that may not be sent with words of its
-//! own. Leaves to tungstenite what needs the payload: unmasking, putting messages together, and UTF-8.
+//! own. It also refuses the bit that says that a message is compressed (RFC 7692 section 6), so the beginning of one is
+//! pointed out to the reader. Leaves to tungstenite what needs the payload: unmasking, putting messages together, and UTF-8.
 
 use std::borrow::Cow;
 
+use crate::deflate::Unsound;
 use crate::pusher::Code;
 
 /// Two bytes, eight of an extended length; a close frame has none of those, but a mask and its code.
 const HEAD_BYTES_MAX: usize = 10;
 /// What a control frame may hold (section 5.5).
 const CONTROL_BYTES_MAX: u64 = 125;
+/// Reserved bit 1: the message is compressed.
+const RSV_DEFLATED: u8 = 0x40;
 const MASK_BYTES: u64 = 4;
 
 /// What a client did that it may not do.
@@ -28,12 +32,42 @@ impl Breach {
     pub(super) fn protocol(reason: &'static str) -> Self {
         Self { code: Code::Protocol, reason: reason.into() }
     }
+
+    pub(super) fn text() -> Self {
+        let reason = "expected UTF-8 in a text message or a close reason, but found other bytes";
+        Self { code: Code::InvalidText, reason: reason.into() }
+    }
+
+    /// A compressed message that does not come to one of at most `bytes_max`.
+    pub(super) fn of_deflated(unsound: Unsound, bytes_max: usize) -> Self {
+        match unsound {
+            Unsound::TooBig => Self {
+                code: Code::TooBig,
+                reason: format!("expected a message of at most {bytes_max} bytes (message_bytes_max), but found more, compressed").into(),
+            },
+            Unsound::Corrupt => Self {
+                code: Code::InvalidText,
+                reason: "expected a compressed message that can be inflated by itself, but found other bytes".into(),
+            },
+        }
+    }
+}
+
+/// Why following has come to a stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The next byte is the first of a compressed message. It has been judged, and what follows it can be followed.
+    Deflated,
+    /// The next frame is not sound. Nothing can be made of what comes later.
+    Broken(Breach),
 }
 
 /// Where in its frames a client is.
 #[derive(Debug)]
 pub(super) struct Headers {
     message_bytes_max: u64,
+    /// Whether messages may be compressed.
+    deflates: bool,
     /// The beginning of a frame, as far as it has come.
     head: [u8; HEAD_BYTES_MAX],
     come: usize,
@@ -44,14 +78,14 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    pub(super) fn new(message_bytes_max: usize) -> Self {
+    pub(super) fn new(message_bytes_max: usize, deflates: bool) -> Self {
         let message_bytes_max = message_bytes_max as u64;
-        Self { message_bytes_max, head: [0; HEAD_BYTES_MAX], come: 0, rest: 0, message: None }
+        Self { message_bytes_max, deflates, head: [0; HEAD_BYTES_MAX], come: 0, rest: 0, message: None }
     }
 
-    /// Follows what comes. Gives how much of `input` is sound, up to the frame that is not, and what is wrong with
-    /// that. Nothing can be made of what comes later then.
-    pub(super) fn follow(&mut self, input: &[u8]) -> (usize, Option<Breach>) {
+    /// Follows what comes. Gives how much of `input` is sound and plain, and what there is behind that if it is not
+    /// all.
+    pub(super) fn follow(&mut self, input: &[u8]) -> (usize, Option<Stop>) {
         let mut at = 0;
         while at < input.len() {
             if self.rest > 0 {
@@ -64,9 +98,12 @@ impl Headers {
             self.come += 1;
             at += 1;
             match self.judge() {
+                Ok(None) if self.come == 1 && self.head[0] & RSV_DEFLATED != 0 => {
+                    return (at - 1, Some(Stop::Deflated));
+                }
                 Ok(None) => {}
                 Ok(Some(rest)) => (self.rest, self.come) = (rest, 0),
-                Err(breach) => return (at.saturating_sub(self.come), Some(breach)),
+                Err(breach) => return (at.saturating_sub(self.come), Some(Stop::Broken(breach))),
             }
         }
         (at, None)
@@ -113,8 +150,10 @@ impl Headers {
 
     /// What the first byte alone tells.
     fn judge_first(&self, opcode: u8, is_last: bool) -> Result<(), Breach> {
+        let may_be_deflated = self.deflates && matches!((opcode, self.message), (1 | 2, None));
+        let reserved = if may_be_deflated { 0x70 & !RSV_DEFLATED } else { 0x70 };
         let reason = match (opcode, self.message) {
-            _ if self.head[0] & 0x70 != 0 => "expected reserved bits of 0, but found one that is 1",
+            _ if self.head[0] & reserved != 0 => "expected reserved bits of 0, but found one that is 1",
             (3..=7 | 11.., _) => "expected an opcode of 0, 1, 2, 8, 9 or 10, but found another",
             (8.., _) if !is_last => "expected a control frame in one piece, but found a fragment",
             (0, None) => "expected the start of a message, but found a continuation",

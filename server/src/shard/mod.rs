@@ -31,6 +31,7 @@ use tokio::task::LocalSet;
 use tracing::{debug, warn};
 
 use crate::apps::AppIndex;
+use crate::deflate::Inflater;
 use crate::hub::{ConnectionKey, Delivery, Herald, Round, ShardIndex};
 use crate::ingest;
 use crate::lifecycle::Phase;
@@ -119,6 +120,7 @@ pub struct Shard {
     pub node: Arc<Node>,
     connections: RefCell<Connections>,
     scratch: RefCell<Box<[u8]>>,
+    inflater: RefCell<Inflater>,
     /// Room for the deliveries of one batch; empty between two batches.
     round: RefCell<Round>,
     socket_ids: RefCell<SocketIds>,
@@ -248,6 +250,7 @@ impl Shard {
                 node.limits.outbox_bytes_max,
             )),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+            inflater: RefCell::default(),
             round: RefCell::new(Round::new(node.shards())),
             socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
             rings: Cell::new(0),

@@ -5,6 +5,10 @@
 //! close) is dropped: the outbox is the only writer of a socket, and answers belong between the other frames in the
 //! order in which they are due. Frames going out are not its business ([`crate::frame`]).
 //!
+//! tungstenite knows nothing of compression: it refuses the bit that announces it, and would look for UTF-8 in what is
+//! none yet. A compressed message is therefore shown to it as a plain binary one, by another first byte, and what comes
+//! out is given to whoever can take it apart ([`Heard::Deflated`]).
+//!
 //! Bytes are read into a buffer that all connections of a shard share; only an unfinished frame is kept here, so
 //! an idle connection holds next to nothing.
 
@@ -16,7 +20,7 @@ use tungstenite::error::Error;
 use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
-use super::headers::{Breach, Headers};
+use super::headers::{Breach, Headers, Stop};
 use crate::frame;
 use crate::limits::Limits;
 use crate::pusher::Code;
@@ -24,11 +28,19 @@ use crate::pusher::Code;
 /// What tungstenite reads at a time, and the buffer that an idle connection keeps.
 const READ_BYTES: usize = 256;
 
+/// In a frame's first byte: that it is the last one of its message, and what kind of message it begins.
+const FIN: u8 = 0x80;
+const OPCODE: u8 = 0x0F;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+
 /// Something that a client said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
     /// A text message.
     Text(Utf8Bytes),
+    /// The same, compressed, not inflated yet: who does that keeps to `message_bytes_max`.
+    Deflated(Bytes),
     /// A binary message; what is in it does not matter.
     Binary,
     /// A ping, to be answered with what it holds.
@@ -46,6 +58,8 @@ pub(super) enum Heard {
 pub(super) struct Reader {
     headers: Headers,
     context: WebSocketContext,
+    /// Whether the message that is being read is a compressed text.
+    is_deflated_text: bool,
 }
 
 /// Bytes that came.
@@ -71,46 +85,72 @@ impl Write for Feed<'_> {
 }
 
 impl Reader {
-    /// A WebSocket whose handshake is done.
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// A WebSocket whose handshake is done; whether its messages may be compressed.
+    pub(super) fn new(limits: &Limits, deflates: bool) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(0)
             .max_message_size(Some(limits.message_bytes_max))
             .max_frame_size(Some(limits.message_bytes_max));
         Self {
-            headers: Headers::new(limits.message_bytes_max),
+            headers: Headers::new(limits.message_bytes_max, deflates),
             context: WebSocketContext::new(Role::Server, Some(config)),
+            is_deflated_text: false,
         }
     }
 
     /// Reads all of `input`, and tells `hear` what was in it. Stops early when `hear` says so or nothing more can
     /// be read; it must not be called again after [`Heard::Close`] or [`Heard::Broken`].
-    pub(super) fn feed(&mut self, input: &[u8], mut hear: impl FnMut(Heard) -> Next) {
-        let (sound, breach) = self.headers.follow(input);
-        let mut feed = Feed(&input[..sound]);
+    pub(super) fn feed(&mut self, mut input: &[u8], mut hear: impl FnMut(Heard) -> Next) {
+        loop {
+            let (sound, stop) = self.headers.follow(input);
+            if self.read(&input[..sound], &mut hear) == Next::Stop {
+                return;
+            }
+            match stop {
+                None => return,
+                Some(Stop::Broken(breach)) => {
+                    hear(Heard::Broken(breach));
+                    return;
+                }
+                Some(Stop::Deflated) => {
+                    let first = input[sound];
+                    // Whatever message came before is whole by now.
+                    self.is_deflated_text = first & OPCODE == TEXT;
+                    if self.read(&[first & FIN | BINARY], &mut hear) == Next::Stop {
+                        return;
+                    }
+                    input = &input[sound + 1..];
+                }
+            }
+        }
+    }
+
+    /// Reads what is sound and has no compressed message's first byte in it.
+    fn read(&mut self, input: &[u8], hear: &mut impl FnMut(Heard) -> Next) -> Next {
+        let mut feed = Feed(input);
         loop {
             let heard = match self.context.read(&mut feed) {
                 Ok(Message::Text(text)) => Heard::Text(text),
+                Ok(Message::Binary(bytes)) if std::mem::take(&mut self.is_deflated_text) => {
+                    Heard::Deflated(bytes)
+                }
                 Ok(Message::Binary(_)) => Heard::Binary,
                 Ok(Message::Ping(payload)) => Heard::Ping(payload),
                 Ok(Message::Pong(_) | Message::Frame(_)) => Heard::Pong,
                 Ok(Message::Close(close)) => {
                     hear(Heard::Close(answer(close.as_ref())));
-                    return;
+                    return Next::Stop;
                 }
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Next::Continue,
                 Err(error) => {
                     hear(Heard::Broken(breach_of(&error)));
-                    return;
+                    return Next::Stop;
                 }
             };
             if hear(heard) == Next::Stop {
-                return;
+                return Next::Stop;
             }
-        }
-        if let Some(breach) = breach {
-            hear(Heard::Broken(breach));
         }
     }
 }
@@ -135,10 +175,7 @@ fn answer(close: Option<&CloseFrame>) -> Bytes {
 /// Headers are judged already: what is left is text.
 fn breach_of(error: &Error) -> Breach {
     match error {
-        Error::Utf8(_) => Breach {
-            code: Code::InvalidText,
-            reason: "expected UTF-8 in a text message or a close reason, but found other bytes".into(),
-        },
+        Error::Utf8(_) => Breach::text(),
         _ => Breach::protocol(Code::Protocol.meaning()),
     }
 }
@@ -180,7 +217,7 @@ mod tests {
         bytes.extend(masked(0x80, b"wo"));
         bytes.extend(masked(0x82, b"\0"));
         for step in 1..bytes.len() {
-            let mut reader = Reader::new(&Limits::default());
+            let mut reader = Reader::new(&Limits::default(), false);
             let all: Vec<Heard> = bytes.chunks(step).flat_map(|chunk| heard(&mut reader, chunk)).collect();
             let text = |text: &str| Heard::Text(text.into());
             let ping = Heard::Ping(Bytes::from_static(b"ping"));
@@ -189,8 +226,67 @@ mod tests {
     }
 
     #[test]
+    fn compressed_messages_arrive_between_others_whatever_the_pieces() {
+        let mut bytes = masked(0x81, b"one");
+        bytes.extend(masked(0xC1, b"\xff\xfe two"));
+        bytes.extend(masked(0x41, b"\x80"));
+        bytes.extend(masked(0x89, b"ping"));
+        bytes.extend(masked(0x00, b""));
+        bytes.extend(masked(0x80, b"\x81"));
+        bytes.extend(masked(0xC2, b"\xff"));
+        bytes.extend(masked(0x82, b"\0"));
+        bytes.extend(masked(0xC1, b""));
+        bytes.extend(masked(0x01, b"o"));
+        bytes.extend(masked(0x80, b"ne"));
+        let expected = [
+            Heard::Text("one".into()),
+            Heard::Deflated(Bytes::from_static(b"\xff\xfe two")),
+            Heard::Ping(Bytes::from_static(b"ping")),
+            Heard::Deflated(Bytes::from_static(b"\x80\x81")),
+            Heard::Binary,
+            Heard::Binary,
+            Heard::Deflated(Bytes::new()),
+            Heard::Text("one".into()),
+        ];
+        for step in 1..bytes.len() {
+            let mut reader = Reader::new(&Limits::default(), true);
+            let all: Vec<Heard> = bytes.chunks(step).flat_map(|chunk| heard(&mut reader, chunk)).collect();
+            assert_eq!(all, expected, "{step}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_frame_of_a_message_says_that_it_is_compressed() {
+        let start = masked(0x41, b"x");
+        for (before, first) in [
+            (&b""[..], 0xA1),
+            (b"", 0x91),
+            (b"", 0xF1),
+            (b"", 0xC9),
+            (b"", 0xCA),
+            (b"", 0xC8),
+            (b"", 0xC0),
+            (b"", 0xC3),
+            (&start, 0xC0),
+            (&start, 0xC1),
+            (&start, 0x81),
+            (&start, 0xC9),
+        ] {
+            let bytes = [before, &masked(first, b"")].concat();
+            for step in [bytes.len(), 1] {
+                let mut reader = Reader::new(&Limits::default(), true);
+                let all: Vec<Heard> =
+                    bytes.chunks(step).flat_map(|chunk| heard(&mut reader, chunk)).collect();
+                let is_refused =
+                    matches!(&all[..], [Heard::Broken(breach), ..] if breach.code == Code::Protocol);
+                assert!(is_refused, "{first:x}: {all:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_close_is_answered_in_kind() {
-        let mut reader = Reader::new(&Limits::default());
+        let mut reader = Reader::new(&Limits::default(), false);
         let answer = Heard::Close(Bytes::from_static(b"\x88\x02\x0f\xa1"));
         assert_eq!(heard(&mut reader, &masked(0x88, &4001_u16.to_be_bytes())), [answer]);
     }
@@ -198,7 +294,7 @@ mod tests {
     /// The code of the breach that `bytes` end with, whatever the pieces in which they come.
     fn breach(limits: &Limits, bytes: &[u8]) -> Code {
         let mut codes = [bytes.len(), 1].map(|step| {
-            let mut reader = Reader::new(limits);
+            let mut reader = Reader::new(limits, false);
             let all = bytes.chunks(step).map(|chunk| heard(&mut reader, chunk)).find(|all| !all.is_empty());
             match all.unwrap().pop() {
                 Some(Heard::Broken(breach)) => breach.code,
@@ -235,7 +331,7 @@ mod tests {
         let mut bytes = masked(0x81, b"one");
         bytes.extend(masked(0x89, b"ping"));
         bytes.extend(masked(0x83, b""));
-        let all = heard(&mut Reader::new(&Limits::default()), &bytes);
+        let all = heard(&mut Reader::new(&Limits::default(), false), &bytes);
         assert_eq!(all[..2], [Heard::Text("one".into()), Heard::Ping(Bytes::from_static(b"ping"))]);
         assert!(matches!(&all[2..], [Heard::Broken(breach)] if breach.code == Code::Protocol));
     }

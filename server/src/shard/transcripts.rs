@@ -120,7 +120,7 @@ impl Venue for Memory<'_> {
         let admitted = shard.node.admit(path, query, request.origin.as_deref().map(str::as_bytes));
         let to_client = Rc::default();
         let stream = Rc::new(Socket::memory(Rc::clone(&to_client)));
-        let begun = begin(shard, &stream, [127, 0, 0, 1].into(), admitted);
+        let begun = begin(shard, &stream, [127, 0, 0, 1].into(), admitted, false);
         let wire = Wire { to_client, to_server: Vec::new() };
         let socket = WebSocket::from_raw_socket(wire, Role::Client, None);
         let client_of = Client { shard: index, begun, socket, inbox: VecDeque::new() };

@@ -158,18 +158,25 @@ impl Raw {
         String::from_utf8(self.read_until("a head", end)).unwrap()
     }
 
-    /// Expects the answer to [`handshake`].
+    /// Expects the answer to [`handshake`], which agrees to no extension.
     pub fn expect_upgraded(&mut self) {
+        self.expect_upgraded_with(None);
+    }
+
+    /// The same, which agrees to this extension.
+    pub fn expect_upgraded_with(&mut self, extension: Option<&str>) {
         let head = self.head();
         let mut lines: Vec<&str> = head.trim_end().split("\r\n").collect();
         lines.retain(|line| !line.starts_with("date: "));
         let accept = format!("sec-websocket-accept: {ACCEPT}");
-        let expected = [
+        let extension = extension.map(|extension| format!("sec-websocket-extensions: {extension}"));
+        let mut expected = vec![
             "HTTP/1.1 101 Switching Protocols",
             "connection: Upgrade",
             "upgrade: websocket",
             accept.as_str(),
         ];
+        expected.extend(extension.as_deref());
         assert_eq!(lines, expected);
     }
 

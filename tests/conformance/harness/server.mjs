@@ -5,6 +5,7 @@
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -72,6 +73,16 @@ export class Server {
     /** A server of the same configuration on the same port and socket, now that this one has ended. */
     successor(changes = {}) {
         return new Server({ ...this.#configuration, ...changes, listen: `127.0.0.1:${this.port}` }, this.directory).#serve();
+    }
+
+    /** One metric, over the Unix socket. */
+    async metric(name) {
+        const response = await new Promise((resolve, reject) => {
+            request({ socketPath: this.socket, path: '/metrics' }, resolve).on('error', reject).end();
+        });
+        const text = Buffer.concat(await response.toArray()).toString();
+
+        return Number(new RegExp(`^fanfare_${name} (\\d+)$`, 'm').exec(text)[1]);
     }
 
     signal(signal) {
