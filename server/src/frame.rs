@@ -69,6 +69,25 @@ pub fn close_with(number: u16, reason: &str) -> Bytes {
     finish(buf, FIN_CLOSE)
 }
 
+/// Where a frame ends that `written` bytes of these frames have begun; `written`, when they end with a frame.
+pub fn end_of_begun(frames: &[u8], written: usize) -> usize {
+    let mut end = 0;
+    while end < written {
+        end += frames.get(end..).and_then(len_of_first).unwrap_or(frames.len());
+    }
+    end.min(frames.len())
+}
+
+/// The length of the first of these frames, header included.
+fn len_of_first(frames: &[u8]) -> Option<usize> {
+    let extended = |bytes: &[u8]| bytes.iter().fold(0_usize, |len, &byte| len << 8 | usize::from(byte));
+    Some(match frames.get(1)? {
+        126 => 4 + extended(frames.get(2..4)?),
+        127 => 10_usize.saturating_add(extended(frames.get(2..10)?)),
+        len => 2 + usize::from(*len),
+    })
+}
+
 /// A message for many, some of whom may have agreed to compression.
 ///
 /// It is compressed when the first of those is met, by whichever shard that is; the others then find it, or wait for
@@ -183,6 +202,22 @@ mod tests {
         for len in [0, 1, 125, 126, 127, 0xFFFF, 0x1_0000, 300_000] {
             let payload = "x".repeat(len);
             assert_eq!(decoded(text(&payload)), Message::text(payload), "{len}");
+        }
+    }
+
+    #[test]
+    fn what_has_begun_ends_with_its_frame() {
+        for lens in [[0, 5, 125], [126, 0xFFFF, 0x1_0000]] {
+            let (mut all, mut starts) = (Vec::new(), vec![0]);
+            for len in lens {
+                all.extend_from_slice(&text(&"x".repeat(len)));
+                starts.push(all.len());
+            }
+            for ends in starts.windows(2) {
+                let (start, end) = (ends[0], ends[1]);
+                assert_eq!(end_of_begun(&all, start), start);
+                assert_eq!([start + 1, end - 1, end].map(|at| end_of_begun(&all, at)), [end; 3], "{lens:?}");
+            }
         }
     }
 

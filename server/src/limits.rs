@@ -224,12 +224,12 @@ limits! {
     /// Bytes of the same.
     batch_bytes_max = 256 * KIB, KIB..=64 * MIB,
         "the rest is taken in the next turn", None;
-    /// How long a ring that had records is looked at again before its doorbell is waited for.
+    /// How long a ring whose records come faster than this is looked at again before its doorbell is waited for.
     look_again_us = 50, 0..=10_000,
         "the server sleeps and PHP wakes it with the next record", None;
-    /// Rings of one shard up to which it looks again; with more, some are idle and looking costs the others.
+    /// Rings of one shard that are looked at again at a time: each look costs the others.
     look_again_rings_max = 8, 0..=4_096,
-        "the server sleeps at once and PHP wakes it with the next record", None;
+        "further ones wait for their doorbell, and PHP wakes the server with the next record", None;
 
     // Webhooks.
 

@@ -14,6 +14,9 @@ use fanfare_server::config::{LoadError, Source};
 use fanfare_server::{lifecycle, logs};
 use rustix::process::{Pid, Signal};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const USAGE: u8 = 64;
 
 /// A real-time sidecar for Laravel: drains local PHP processes' broadcasts and serves Pusher clients.

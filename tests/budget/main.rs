@@ -208,7 +208,7 @@ fn deliver(count: &mut Count, subscribers: usize, burst: usize) -> Result<(), Fa
     let frame_bytes = frame::event(EVENT, CHANNEL, &Data::Text(&data)).len();
     let batch = vec![publication(&data); burst];
     let lines = lines(&stage, subscribers)?;
-    let clients: Vec<Client<'_>> = lines.iter().map(|line| stage.connect(line)).collect();
+    let clients = lines.iter().map(|line| stage.connect(line)).collect::<Result<Vec<Client>, _>>()?;
     let channel = ChannelName::parse(CHANNEL, 200)?;
     clients.iter().for_each(|client| client.subscribe(&stage, &channel));
     read_all(&lines)?;
@@ -224,7 +224,7 @@ fn outbox(count: &mut Count, frames: usize) -> Result<(), Failure> {
     const TIMES: u32 = 6;
     let (stage, data) = (Stage::new()?, payload(200));
     let line = stage.line()?;
-    let client = stage.connect(&line);
+    let client = stage.connect(&line)?;
     line.read_all()?;
     let frame = frame::event(EVENT, CHANNEL, &Data::Text(&data));
     count.operations(TIMES, || {
@@ -241,7 +241,7 @@ fn subscribe(count: &mut Count, present: usize) -> Result<(), Failure> {
     let stage = Stage::new()?;
     stage.occupy(&names("present", present)?)?;
     let line = stage.line()?;
-    let client = stage.connect(&line);
+    let client = stage.connect(&line)?;
     let names = names("another", 1_000)?;
     let mut names = names.iter().cycle();
     count.operations(2_000, || {
@@ -256,7 +256,7 @@ fn subscribe(count: &mut Count, present: usize) -> Result<(), Failure> {
 fn client_subscribes(count: &mut Count) -> Result<(), Failure> {
     let stage = Stage::new()?;
     let line = stage.line()?;
-    let mut client = stage.connect(&line);
+    let mut client = stage.connect(&line)?;
     let messages: Vec<[Vec<u8>; 2]> = (0..100)
         .map(|n| {
             ["subscribe", "unsubscribe"].map(|verb| {
@@ -285,7 +285,7 @@ fn client_pings(count: &mut Count) -> Result<(), Failure> {
     const TIMES: u32 = 200;
     let stage = Stage::new()?;
     let line = stage.line()?;
-    let mut client = stage.connect(&line);
+    let mut client = stage.connect(&line)?;
     let message = masked(r#"{"event":"pusher:ping","data":{}}"#);
     line.read_all()?;
     count.operations(TIMES, || client.take_in(&message))?;

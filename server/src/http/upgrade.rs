@@ -76,14 +76,21 @@ fn accept(
     let (shard, visitor) = (Rc::clone(shard), Rc::clone(visitor));
     let counted = shard.clients.count();
     tokio::task::spawn_local(async move {
-        let _counted = counted;
         let upgraded = match upgraded.await {
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "a client left during the handshake"),
         };
         match regain(upgraded) {
             Some((socket, leftover)) => {
-                shard::serve_websocket(shard, visitor, socket, leftover, client, admitted, deflates).await;
+                shard::serve_websocket(
+                    &shard,
+                    visitor,
+                    socket,
+                    &leftover,
+                    client,
+                    (admitted, deflates),
+                    counted,
+                );
             }
             None => debug!("an upgraded connection is neither TCP nor TLS; it is dropped"),
         }

@@ -82,6 +82,11 @@ impl EventCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets what has expired, which nobody is told of any more but which takes room.
+    pub fn expire(&self) {
+        self.lock().tidy(Instant::now());
+    }
+
     /// Other bounds from now on; what is remembered already keeps its time.
     pub fn bound(&self, bounds: CacheBounds) {
         let mut events = self.lock();
@@ -159,6 +164,9 @@ mod tests {
         assert_eq!(data(&cache, "cache-a").as_deref(), Some("2"));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(data(&cache, "cache-a"), None);
+        assert_eq!(cache.lock().by_channel.len(), 1);
+        cache.expire();
+        assert_eq!(cache.lock().bytes, 0);
         cache.remember("cache-b", "e", "3");
         let events = cache.lock();
         assert_eq!(

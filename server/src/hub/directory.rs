@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ahash::RandomState;
 
+use super::give_back;
 use super::members::{Full, Member, Members};
 use super::shards::{ShardIndex, ShardSet};
 
@@ -200,10 +201,7 @@ impl Directory {
         }
         tell(Change::Vacated);
         channels.remove(name);
-        // What a flood of channels made room for is given back when it has passed.
-        if channels.capacity() > 1024 && channels.len() * 8 < channels.capacity() {
-            channels.shrink_to_fit();
-        }
+        give_back(channels);
     }
 
     /// The state of a channel for a subscriber who asks again.

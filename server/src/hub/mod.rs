@@ -23,9 +23,19 @@ pub use shards::{ShardIndex, ShardSet};
 pub use subscribers::Subscribers;
 pub use users::{Turn, Users};
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use crate::apps::App;
+
+/// Gives back the room that a flood has left in a map. A map at a quarter of its room keeps twice what it has, so that
+/// it grows and shrinks rarely.
+fn give_back<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if map.capacity() > 64 && map.len() * 4 < map.capacity() {
+        map.shrink_to(map.len() * 2);
+    }
+}
 
 /// Tells others what has changed. Called while what has changed is locked: it must not call back into the hub, nor
 /// wait for anything.

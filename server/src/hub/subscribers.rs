@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use slotmap::{SecondaryMap, SlotMap};
+use slotmap::SlotMap;
 
 use super::cache::Remembered;
 use super::delivery::Unheard;
 use super::directory::{Change, Stamp, State};
 use super::members::{Full, Member};
 use super::shards::ShardIndex;
-use super::{ConnectionKey, Herald};
+use super::{ConnectionKey, Herald, give_back};
 use crate::apps::{App, AppIndex};
 use crate::metrics::Metrics;
 use crate::pusher::ChannelName;
@@ -74,9 +74,10 @@ pub struct Subscribers {
     shard: ShardIndex,
     herald: Arc<dyn Herald>,
     metrics: Arc<Metrics>,
-    channels: SlotMap<ChannelKey, Channel>,
+    /// Boxed: the map itself never shrinks, and what a channel takes is to be free again when it is gone.
+    channels: SlotMap<ChannelKey, Box<Channel>>,
     keys_by_name: Vec<HashMap<Arc<str>, ChannelKey, RandomState>>,
-    memberships: SecondaryMap<ConnectionKey, Vec<Membership>>,
+    memberships: HashMap<ConnectionKey, Vec<Membership>, RandomState>,
 }
 
 impl Subscribers {
@@ -88,7 +89,7 @@ impl Subscribers {
             metrics,
             channels: SlotMap::with_key(),
             keys_by_name: Vec::new(),
-            memberships: SecondaryMap::new(),
+            memberships: HashMap::default(),
         }
     }
 
@@ -140,10 +141,11 @@ impl Subscribers {
 
     /// Ends all subscriptions of a connection that leaves.
     pub fn leave(&mut self, connection: ConnectionKey) {
-        while let Some(last) = self.memberships.get(connection).and_then(|list| list.len().checked_sub(1)) {
+        while let Some(last) = self.memberships.get(&connection).and_then(|list| list.len().checked_sub(1)) {
             self.end(connection, last);
         }
-        self.memberships.remove(connection);
+        self.memberships.remove(&connection);
+        give_back(&mut self.memberships);
     }
 
     /// The subscribers of a channel that something is new to, in no order that means anything.
@@ -163,7 +165,7 @@ impl Subscribers {
     /// Whose connection this is on a presence channel that it is subscribed to.
     pub fn user_id(&self, connection: ConnectionKey, app: AppIndex, name: &str) -> Option<Arc<str>> {
         let channel = self.key(app, name)?;
-        let place = self.memberships.get(connection)?[self.place_of(connection, channel)?].place;
+        let place = self.memberships.get(&connection)?[self.place_of(connection, channel)?].place;
         self.channels.get(channel)?.details.get(place as usize)?.user_id.clone()
     }
 
@@ -180,26 +182,30 @@ impl Subscribers {
     }
 
     fn place_of(&self, connection: ConnectionKey, channel: ChannelKey) -> Option<usize> {
-        self.memberships.get(connection)?.iter().position(|membership| membership.channel == channel)
+        self.memberships.get(&connection)?.iter().position(|membership| membership.channel == channel)
     }
 
     /// Lists a connection and its channel with each other.
     fn begin(&mut self, connection: ConnectionKey, app: &Arc<App>, name: &ChannelName, detail: Detail) {
         let channel = self.key(app.index, name.as_str()).unwrap_or_else(|| self.open(app, name));
-        let Some(memberships) = self.memberships.entry(connection) else { return };
-        let memberships = memberships.or_default();
+        let memberships = self.memberships.entry(connection).or_default();
         let channel_entry = &mut self.channels[channel];
         let (in_list, in_channel) = (memberships.len() as u32, channel_entry.subscribers.len() as u32);
-        memberships.push(Membership { channel, place: in_channel });
-        channel_entry.subscribers.push(Subscriber { connection, place: in_list });
+        push(memberships, Membership { channel, place: in_channel });
+        push(&mut channel_entry.subscribers, Subscriber { connection, place: in_list });
         if name.traits().has_state() {
-            channel_entry.details.push(detail);
+            push(&mut channel_entry.details, detail);
         }
     }
 
     /// A subscriber is told the state once more: what that holds is not new to it.
     fn tell_again(&mut self, connection: ConnectionKey, channel: ChannelKey, at: usize, told: Detail) {
-        let place = self.memberships[connection][at].place as usize;
+        let Some(place) =
+            self.memberships.get(&connection).and_then(|list| list.get(at)).map(|held| held.place)
+        else {
+            return;
+        };
+        let place = place as usize;
         if let Some(detail) = self.channels[channel].details.get_mut(place) {
             (detail.members, detail.event) = (told.members, told.event);
         }
@@ -213,7 +219,7 @@ impl Subscribers {
             subscribers: Vec::new(),
             details: Vec::new(),
         };
-        let channel = self.channels.insert(channel);
+        let channel = self.channels.insert(Box::new(channel));
         if self.keys_by_name.len() <= app.index.0 {
             self.keys_by_name.resize_with(app.index.0 + 1, HashMap::default);
         }
@@ -224,7 +230,7 @@ impl Subscribers {
 
     /// Ends the subscription at `at` of the connection's list.
     fn end(&mut self, connection: ConnectionKey, at: usize) {
-        let Some(list) = self.memberships.get_mut(connection) else { return };
+        let Some(list) = self.memberships.get_mut(&connection) else { return };
         let Membership { channel: key, place } = list.swap_remove(at);
         let place = place as usize;
         if let Some(&moved) = list.get(at) {
@@ -234,10 +240,12 @@ impl Subscribers {
         let channel = &mut self.channels[key];
         channel.subscribers.swap_remove(place);
         let detail = (place < channel.details.len()).then(|| channel.details.swap_remove(place));
-        if let Some(&moved) = channel.subscribers.get(place) {
-            self.memberships[moved.connection][moved.place as usize].place = place as u32;
+        if let Some(&moved) = channel.subscribers.get(place)
+            && let Some(list) = self.memberships.get_mut(&moved.connection)
+        {
+            list[moved.place as usize].place = place as u32;
         }
-        let Channel { app, name, subscribers, details } = channel;
+        let Channel { app, name, subscribers, details } = &mut **channel;
         if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
             subscribers.shrink_to(subscribers.len() * 2);
             details.shrink_to(subscribers.len() * 2);
@@ -252,13 +260,22 @@ impl Subscribers {
     }
 
     fn close(&mut self, channel: ChannelKey) {
-        if let Some(Channel { app, name, .. }) = self.channels.remove(channel) {
-            if let Some(keys) = self.keys_by_name.get_mut(app.index.0) {
-                keys.remove(&name);
+        if let Some(channel) = self.channels.remove(channel) {
+            if let Some(keys) = self.keys_by_name.get_mut(channel.app.index.0) {
+                keys.remove(&channel.name);
+                give_back(keys);
             }
             self.metrics.channels.decrement();
         }
     }
+}
+
+/// Appends to a list that mostly has one entry, and then has room for no more: a vector begins with four.
+fn push<T>(list: &mut Vec<T>, entry: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(entry);
 }
 
 #[cfg(test)]

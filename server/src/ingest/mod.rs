@@ -81,10 +81,7 @@ impl Drop for Attachment {
     fn drop(&mut self) {
         let metrics = &self.shard.node.metrics;
         match self.purpose {
-            Purpose::Publish(Transport::Ring) => {
-                metrics.attachments_ring.decrement();
-                self.shard.rings.set(self.shard.rings.get() - 1);
-            }
+            Purpose::Publish(Transport::Ring) => metrics.attachments_ring.decrement(),
             Purpose::Publish(Transport::Socket) => {}
             Purpose::Ask => metrics.attachments_asking.decrement(),
         }
@@ -194,7 +191,6 @@ async fn attend(shard: Rc<Shard>, stream: UnixStream, peer: PeerCredentials, gra
     let purpose = match means {
         handshake::Means::Ring { .. } => {
             metrics.attachments_ring.increment();
-            shard.rings.set(shard.rings.get() + 1);
             Purpose::Publish(Transport::Ring)
         }
         handshake::Means::Socket => Purpose::Publish(Transport::Socket),

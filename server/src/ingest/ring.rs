@@ -5,9 +5,12 @@
 //! successor drains it again: repeated at worst, never skipped.
 //!
 //! While records flow, the ring is looked at again for up to `look_again_us` before its doorbell is waited for,
-//! since being woken costs PHP a system call. An idle ring costs nothing.
+//! since being woken costs PHP a system call. They flow when the last ones came that soon after those before: a
+//! process that publishes once a millisecond would never be caught by looking, and each look would cost more than its
+//! delivery. An idle ring costs nothing.
 
 use std::io;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use fanfare_wire::attach::{HANDSHAKE_BYTES_MAX, Message, RefusalCode};
@@ -25,19 +28,27 @@ pub(super) async fn drain(
     attachment: &Attachment,
     mut consumer: Consumer<SharedMemory>,
     doorbell: &Edge,
-    mut said: Vec<u8>,
+    said: Vec<u8>,
 ) -> End {
     let limits = &attachment.shard.node.limits;
     let new_batch = || Batch::new(limits.batch_records_max, limits.batch_bytes_max);
     let mut batch = new_batch();
     let mut largest = 0;
     let look_again = Duration::from_micros(limits.look_again_us as u64);
-    let mut flowed: Option<Instant> = None;
+    let is_soon = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() < look_again);
+    let may_look = || attachment.shard.looking.len() < limits.look_again_rings_max;
+    let mut drained_at: Option<Instant> = None;
+    let mut flows = false;
+    let mut looking = None;
     let mut last: Option<u64> = None;
     let mut end: Option<End> = None;
+    // Waited for all along, and not anew with every sleep: to begin and to give up five waits costs as much as to
+    // drain a record.
+    let mut ended = pin!(ended(attachment, said));
     loop {
         let drained = consumer.drain(&mut batch);
         if !batch.is_empty() {
+            flows = is_soon(drained_at);
             largest = largest.max(batch.records().map(<[u8]>::len).sum());
             let delivered = deliver(attachment, &batch).await;
             // Also when its last record is unsound: what came before it is not to be delivered again.
@@ -45,7 +56,7 @@ pub(super) async fn drain(
             if let Err(refusal) = delivered {
                 return End::Broken(refusal);
             }
-            flowed = Some(Instant::now());
+            drained_at = Some(Instant::now());
             // A server that leaves takes what is committed by now: of a process that has ended, that is all there
             // is, and nobody else would ever deliver it. What a living one goes on to commit is the successor's.
             if attachment.shard.node.is_leaving()
@@ -63,21 +74,28 @@ pub(super) async fn drain(
         if let Some(end) = end {
             return end;
         }
-        let flows = flowed.is_some_and(|flowed| flowed.elapsed() < look_again);
-        if flows && attachment.shard.rings.get() <= limits.look_again_rings_max {
+        if flows && is_soon(drained_at) && (looking.is_some() || may_look()) {
+            looking.get_or_insert_with(|| attachment.shard.looking.count());
             // On a busy machine this thread shares its core with the PHP that it waits for: without giving the core
             // away, a call of 250 ns took ten times as long there. On an idle one it makes no difference.
             std::thread::yield_now();
             tokio::task::yield_now().await;
             continue;
         }
+        looking = None;
         if largest > KEPT_BATCH_BYTES {
             batch = new_batch();
             largest = 0;
         }
         match consumer.announce_sleep() {
             // What was committed before the process ended is still drained: the loop comes round once more.
-            Ok(true) => end = sleep(attachment, doorbell, &mut said).await,
+            Ok(true) => {
+                end = tokio::select! {
+                    biased;
+                    rung = doorbell.next() => rung.err().map(|_| End::ServerLeaves),
+                    end = &mut ended => Some(end),
+                }
+            }
             Ok(false) => {}
             Err(error) => return broken(&error),
         }
@@ -101,23 +119,22 @@ async fn deliver(attachment: &Attachment, batch: &Batch) -> Result<(), Refusal> 
     taken
 }
 
-/// Until the doorbell rings (`None`) or one side leaves.
-async fn sleep(attachment: &Attachment, doorbell: &Edge, said: &mut Vec<u8>) -> Option<End> {
+/// Until one side leaves.
+async fn ended(attachment: &Attachment, said: Vec<u8>) -> End {
     tokio::select! {
         biased;
-        rung = doorbell.next() => rung.err().map(|_| End::ServerLeaves),
-        end = farewell(attachment, said) => Some(end),
-        () = attachment.process_ended() => Some(End::Left),
-        refusal = attachment.app_withdrawn() => Some(End::Broken(refusal)),
-        () = attachment.shard.reached(Phase::Draining) => Some(End::ServerLeaves),
+        end = farewell(attachment, said) => end,
+        () = attachment.process_ended() => End::Left,
+        refusal = attachment.app_withdrawn() => End::Broken(refusal),
+        () = attachment.shard.reached(Phase::Draining) => End::ServerLeaves,
     }
 }
 
 /// Over the socket of a ring nothing comes but a goodbye or the end.
-async fn farewell(attachment: &Attachment, said: &mut Vec<u8>) -> End {
+async fn farewell(attachment: &Attachment, mut said: Vec<u8>) -> End {
     let stream = &attachment.stream;
     loop {
-        match Message::decode_within(said, HANDSHAKE_BYTES_MAX) {
+        match Message::decode_within(&said, HANDSHAKE_BYTES_MAX) {
             Ok(None) => {}
             Ok(Some((Message::Goodbye, _))) => return End::Left,
             Ok(Some(_)) => {

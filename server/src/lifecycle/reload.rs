@@ -138,8 +138,7 @@ mod tests {
 
     /// The smallest configuration, with `fields` in place of its own or beside them.
     fn configuration(fields: Value) -> Configuration {
-        let mut all =
-            json!({"listen": "127.0.0.1:1", "socket": "/s", "apps": [{"id": "1", "key": "a", "secret": "x"}]});
+        let mut all = json!({"listen": "127.0.0.1:1", "socket": "/s", "apps": [{"id": "1", "key": "a", "secret": "x"}]});
         for (name, value) in fields.as_object().unwrap() {
             all[name] = value.clone();
         }

@@ -263,6 +263,10 @@ impl Session {
             // Subscribing twice is answered twice: the second time it changes nothing.
             Ok((channel, member)) => {
                 if let Err(place) = self.channels.binary_search(&channel) {
+                    if self.channels.is_empty() {
+                        // Mostly it stays the only one, and a vector begins with room for four.
+                        self.channels.reserve_exact(1);
+                    }
                     self.channels.insert(place, channel.clone());
                 }
                 effects.push(Effect::Subscribe { channel, member });

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use super::connection::{Begun, begin};
+use super::connection::{Begun, Conversation, begin};
 use super::{Post, Shard, Socket};
 use crate::apps::App;
 use crate::config::Configuration;
@@ -53,14 +53,14 @@ pub struct Stage {
 /// Both ends of a client's connection.
 #[derive(Debug)]
 pub struct Line {
-    near: Rc<Socket>,
+    near: std::net::TcpStream,
     far: UnixStream,
 }
 
 /// A client that is served, until it is dropped.
-pub struct Client<'a>(Begun<'a>);
+pub struct Client(Conversation);
 
-impl std::fmt::Debug for Client<'_> {
+impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Client").field(&self.0.place.key).finish()
     }
@@ -90,7 +90,7 @@ impl Stage {
         Ok(Self { runtime, shard, app, round, _mailbox: mailbox, _phase: phase_sender })
     }
 
-    /// A socket that the shard's runtime knows to be writable.
+    /// A pair of sockets.
     ///
     /// # Errors
     /// The system refuses a pair of sockets.
@@ -100,16 +100,29 @@ impl Stage {
         let (near, far) = UnixStream::pair()?;
         near.set_nonblocking(true)?;
         far.set_nonblocking(true)?;
+        Ok(Line { near: OwnedFd::from(near).into(), far })
+    }
+
+    /// The server's end of a line, which the shard's runtime knows to be writable.
+    fn socket(&self, line: &Line) -> io::Result<Socket> {
         let _reactor = self.runtime.enter();
-        let near = TcpStream::from_std(OwnedFd::from(near).into())?;
+        let near = TcpStream::from_std(line.near.try_clone()?)?;
         self.runtime.block_on(near.writable())?;
-        Ok(Line { near: Rc::new(Socket::plain(near)), far })
+        Ok(Socket::plain(near))
     }
 
     /// Begins to serve a client, which is told hello.
-    pub fn connect(&self, line: &Line) -> Client<'_> {
+    ///
+    /// # Errors
+    /// The system refuses its socket, or the shard the client.
+    pub fn connect(&self, line: &Line) -> io::Result<Client> {
         let (client, admitted) = (Ipv4Addr::LOCALHOST.into(), Ok(Arc::clone(&self.app)));
-        Client(begin(&self.shard, &line.near, client, admitted, false))
+        match begin(&self.shard, self.socket(line)?, client, admitted, false) {
+            Begun::LetIn(conversation) => Ok(Client(conversation)),
+            Begun::Refused(..) => {
+                Err(io::Error::other("expected a client that is let in, but it is refused"))
+            }
+        }
     }
 
     /// Has a connection of nobody subscribe to channels, for as long as the shard is there.
@@ -117,7 +130,7 @@ impl Stage {
     /// # Errors
     /// As [`Stage::line`].
     pub fn occupy(&self, channels: &[ChannelName]) -> io::Result<()> {
-        let Line { near, .. } = self.line()?;
+        let near = self.socket(&self.line()?)?;
         let socket_id = self.shard.socket_ids.borrow_mut().draw();
         let mut connections = self.shard.connections.borrow_mut();
         let key = connections.open(socket_id, Ipv4Addr::LOCALHOST.into(), near);
@@ -168,12 +181,10 @@ impl Line {
     }
 }
 
-impl Client<'_> {
+impl Client {
     /// Hears bytes that the client has written, and answers.
     pub fn take_in(&mut self, bytes: &[u8]) {
-        if let Some(conversation) = &mut self.0.conversation {
-            conversation.take_in(&mut self.0.reader, bytes);
-        }
+        self.0.take_in(bytes);
     }
 
     /// Enqueues a frame; [`Stage::flush`] writes it.

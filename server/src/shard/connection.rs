@@ -4,6 +4,7 @@
 //! connection's outbox, which others fill as well. The task waits for three things at once: something to read,
 //! room to write while something waits, and somebody else's decision to close.
 
+use std::cell::RefMut;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -13,16 +14,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tracing::debug;
 
-use super::Shard;
-use super::connections::Fate;
+use super::connections::{Connections, Fate};
 use super::headers::Breach;
 use super::lobby::Visitor;
 use super::outbox::Flush;
 use super::reader::{Heard, Next, Reader};
 use super::socket::Socket;
+use super::{Counted, Shard};
 use crate::apps::{App, Standing};
 use crate::frame;
 use crate::hub::{ConnectionKey, Full, Member};
@@ -59,48 +59,73 @@ impl Drop for Place {
 }
 
 /// Serves an upgraded socket until it ends. `leftover` is what came right behind the HTTP request, `client` where
-/// it came from. The `visitor` is one no longer when it is let in. Who is `admitted` may have agreed to compression.
-pub(crate) async fn serve(
-    shard: Rc<Shard>,
+/// it came from. The `visitor` is one no longer when it is let in. Who is admitted may have agreed to compression.
+/// `counted` is kept until the end.
+///
+/// A client that is let in has a task of its own, which holds what a conversation needs and nothing of the handshake.
+/// Closing and being refused have tasks that are larger: nearly all connections do neither.
+pub(crate) fn serve(
+    shard: &Rc<Shard>,
     visitor: Rc<Visitor>,
-    stream: Socket,
-    leftover: Bytes,
+    socket: Socket,
+    leftover: &[u8],
     client: IpAddr,
-    admitted: Result<Arc<App>, Refusal>,
-    deflates: bool,
+    admitted: (Result<Arc<App>, Refusal>, bool),
+    counted: Counted,
 ) {
-    let stream = Rc::new(stream);
-    let Begun { place, mut reader, conversation } = begin(&shard, &stream, client, admitted, deflates);
-    // Boxed, both: nearly all connections are not closing, and each has room for its whole life.
-    match conversation {
-        Some(mut conversation) => {
+    let (admitted, deflates) = admitted;
+    match begin(shard, socket, client, admitted, deflates) {
+        Begun::LetIn(mut conversation) => {
             drop(visitor);
-            conversation.converse(&stream, &mut reader, leftover).await;
-            let reader = (!conversation.heard_out).then_some(reader);
-            Box::pin(linger(&shard, place.key, &stream, reader)).await;
+            if !leftover.is_empty() {
+                conversation.take_in(leftover);
+            }
+            tokio::task::spawn_local(live(conversation, counted));
         }
-        None => Box::pin(see_off(&shard, &visitor, place.key, &stream, reader, leftover)).await,
+        Begun::Refused(place, mut reader) => {
+            let mut heard_out = false;
+            let bytes_max = shard.node.limits.message_bytes_max;
+            reader.feed(leftover, bytes_max, |heard| listen_out(&heard, &mut heard_out));
+            tokio::task::spawn_local(async move {
+                let _counted = counted;
+                see_off(&place, &visitor, (!heard_out).then_some(reader)).await;
+            });
+        }
+    }
+}
+
+/// The life of a client that is let in.
+#[allow(
+    clippy::manual_async_fn,
+    reason = "an async fn has room for its arguments twice: 480 bytes instead of 264"
+)]
+fn live(mut conversation: Conversation, counted: Counted) -> impl Future<Output = ()> {
+    async move {
+        conversation.converse().await;
+        let reader = (!conversation.heard_out).then(|| std::mem::take(&mut conversation.reader));
+        Box::pin(linger(&conversation.place, reader)).await;
+        drop(counted);
     }
 }
 
 /// A connection that has begun.
-pub(super) struct Begun<'a> {
-    pub(super) place: Place,
-    pub(super) reader: Reader,
-    /// None with a client that is refused: it has been told why and only has to read it.
-    pub(super) conversation: Option<Conversation<'a>>,
+pub(super) enum Begun {
+    /// It has been told hello.
+    LetIn(Conversation),
+    /// It has been told why not, and only has to read it.
+    Refused(Place, Reader),
 }
 
 /// Takes on a connection and says hello, or why the client is refused.
-pub(super) fn begin<'a>(
-    shard: &'a Rc<Shard>,
-    stream: &Rc<Socket>,
+pub(super) fn begin(
+    shard: &Rc<Shard>,
+    socket: Socket,
     client: IpAddr,
     admitted: Result<Arc<App>, Refusal>,
     deflates: bool,
-) -> Begun<'a> {
+) -> Begun {
     let socket_id = shard.socket_ids.borrow_mut().draw();
-    let key = shard.connections.borrow_mut().open(socket_id, client, Rc::clone(stream));
+    let key = shard.connections.borrow_mut().open(socket_id, client, socket);
     let mut place = Place { shard: Rc::clone(shard), key, app: None, deflates: false };
     let admitted = admitted.and_then(|app| {
         count(shard, &app)?;
@@ -114,36 +139,25 @@ pub(super) fn begin<'a>(
     match admitted {
         Ok(app) => {
             debug!(%socket_id, %client, app = app.settings().app.id, "a client is let in");
-            let reader = Reader::new(app.settings().limits(), deflates);
             shard.connections.borrow_mut().admit(key, Arc::clone(&app), deflates);
-            let mut conversation = Conversation::new(shard, key, app, Session::new(socket_id));
+            let mut conversation =
+                Conversation::new(place, app, Reader::new(deflates), Session::new(socket_id));
             conversation.open();
-            Begun { place, reader, conversation: Some(conversation) }
+            Begun::LetIn(conversation)
         }
         Err(refusal) => {
             debug!(%socket_id, %client, code = refusal.code.number(), reason = refusal.message, "a client is refused");
             refuse(shard, key, &refusal);
-            Begun { place, reader: Reader::new(&shard.node.limits, deflates), conversation: None }
+            Begun::Refused(place, Reader::new(deflates))
         }
     }
 }
 
 /// Waits until a client that was told why it is refused has left, or somebody else needs its place.
-async fn see_off(
-    shard: &Shard,
-    visitor: &Visitor,
-    key: ConnectionKey,
-    stream: &Socket,
-    mut reader: Reader,
-    leftover: Bytes,
-) {
-    let mut heard_out = false;
-    reader.feed(&leftover, |heard| listen_out(&heard, &mut heard_out));
-    drop(leftover);
-    let reader = (!heard_out).then_some(reader);
+async fn see_off(place: &Place, visitor: &Visitor, reader: Option<Reader>) {
     visitor.waits();
     tokio::select! {
-        () = linger(shard, key, stream, reader) => {}
+        () = linger(place, reader) => {}
         () = visitor.turned_out() => {}
     }
 }
@@ -191,18 +205,22 @@ enum Read {
 }
 
 /// A session, and where its effects go.
-pub(super) struct Conversation<'a> {
-    shard: &'a Shard,
-    key: ConnectionKey,
+pub(super) struct Conversation {
+    pub(super) place: Place,
     app: Arc<App>,
+    reader: Reader,
     session: Session,
     /// Whether nothing that the client still says matters: it has sent its close frame, or broken the protocol.
     heard_out: bool,
 }
 
-impl<'a> Conversation<'a> {
-    fn new(shard: &'a Shard, key: ConnectionKey, app: Arc<App>, session: Session) -> Self {
-        Self { shard, key, app, session, heard_out: false }
+impl Conversation {
+    fn new(place: Place, app: Arc<App>, reader: Reader, session: Session) -> Self {
+        Self { place, app, reader, session, heard_out: false }
+    }
+
+    fn connections(&self) -> RefMut<'_, Connections> {
+        self.place.shard.connections.borrow_mut()
     }
 
     fn open(&mut self) {
@@ -213,26 +231,23 @@ impl<'a> Conversation<'a> {
     }
 
     /// Until the connection is closing, broken or gone.
-    async fn converse(&mut self, stream: &Socket, reader: &mut Reader, leftover: Bytes) {
-        if !leftover.is_empty() {
-            self.take_in(reader, &leftover);
-        }
-        drop(leftover);
+    async fn converse(&mut self) {
         loop {
             let ready = poll_fn(|cx| {
-                if self.shard.connections.borrow_mut().poll_write(self.key, cx).is_ready() {
+                let mut connections = self.connections();
+                if connections.poll_write(self.place.key, cx).is_ready() {
                     return Poll::Ready(ControlFlow::Break(()));
                 }
-                stream.poll_read_ready(cx).map(|_| ControlFlow::Continue(()))
+                connections.poll_read_ready(self.place.key, cx).map(ControlFlow::Continue)
             });
             if ready.await.is_break() {
                 return;
             }
-            match self.read(stream, reader) {
+            match self.read() {
                 Read::All => {}
                 Read::SomeIsLeft => tokio::task::yield_now().await,
                 Read::Gone => {
-                    self.shard.connections.borrow_mut().remove(self.key);
+                    self.connections().remove(self.place.key);
                     return;
                 }
             }
@@ -240,13 +255,15 @@ impl<'a> Conversation<'a> {
     }
 
     /// Reads what is there, up to [`READS_MAX`] times.
-    fn read(&mut self, stream: &Socket, reader: &mut Reader) -> Read {
+    fn read(&mut self) -> Read {
+        let shard = Rc::clone(&self.place.shard);
         for _ in 0..READS_MAX {
-            let mut scratch = self.shard.scratch.borrow_mut();
-            match stream.try_read(&mut scratch) {
+            let mut scratch = shard.scratch.borrow_mut();
+            let read = shard.connections.borrow().try_read(self.place.key, &mut scratch);
+            match read {
                 Ok(0) => return Read::Gone,
                 Ok(n) => {
-                    self.take_in(reader, &scratch[..n]);
+                    self.take_in(&scratch[..n]);
                     if !self.is_open() {
                         return Read::All;
                     }
@@ -260,62 +277,64 @@ impl<'a> Conversation<'a> {
     }
 
     /// Hears what is in `input`, and flushes the answers once.
-    pub(super) fn take_in(&mut self, reader: &mut Reader, input: &[u8]) {
+    pub(super) fn take_in(&mut self, input: &[u8]) {
         let mut effects = Vec::new();
-        let metrics = &self.shard.node.metrics;
-        self.shard.connections.borrow_mut().hear(self.key);
-        reader.feed(input, |heard| {
+        let key = self.place.key;
+        self.connections().hear(key);
+        let message_bytes_max = self.app.settings().limits().message_bytes_max;
+        // Away while it tells what it reads, which changes all the rest.
+        let mut reader = std::mem::take(&mut self.reader);
+        reader.feed(input, message_bytes_max, |heard| {
             match heard {
                 Heard::Text(text) => {
-                    metrics.messages_total.increment();
+                    self.place.shard.node.metrics.messages_total.increment();
                     self.hear(&text, &mut effects);
                 }
                 Heard::Deflated(payload) => match self.inflate(&payload) {
                     Ok(text) => {
-                        metrics.messages_total.increment();
-                        metrics.messages_deflated_total.increment();
+                        self.place.shard.node.metrics.messages_total.increment();
+                        self.place.shard.node.metrics.messages_deflated_total.increment();
                         self.hear(&text, &mut effects);
                     }
                     Err(breach) => self.fail(&breach),
                 },
                 Heard::Binary => self.session.on_binary(&mut effects),
-                Heard::Ping(payload) => {
-                    self.shard.connections.borrow_mut().enqueue(self.key, frame::pong(&payload));
-                }
+                Heard::Ping(payload) => self.connections().enqueue(key, frame::pong(&payload)),
                 Heard::Pong => {}
                 Heard::Close(answer) => {
                     self.heard_out = true;
-                    self.shard.connections.borrow_mut().finish(self.key, answer);
+                    self.connections().finish(key, answer);
                 }
                 Heard::Broken(breach) => self.fail(&breach),
             }
             self.carry_out(&mut effects);
             if self.is_open() { Next::Continue } else { Next::Stop }
         });
+        self.reader = reader;
         self.flush();
     }
 
     /// Takes a compressed text apart, with the machine that all connections of the shard share.
     fn inflate(&self, payload: &[u8]) -> Result<String, Breach> {
         let bytes_max = self.app.settings().limits().message_bytes_max;
-        let inflated = self.shard.inflater.borrow_mut().inflate(payload, bytes_max);
+        let inflated = self.place.shard.inflater.borrow_mut().inflate(payload, bytes_max);
         let inflated = inflated.map_err(|unsound| Breach::of_deflated(unsound, bytes_max))?;
         String::from_utf8(inflated).map_err(|_| Breach::text())
     }
 
     fn is_open(&self) -> bool {
-        self.shard.connections.borrow().fate(self.key) == Some(Fate::Open)
+        self.connections().fate(self.place.key) == Some(Fate::Open)
     }
 
     /// Fails the connection (RFC 6455 section 7.1.7): what comes behind a broken frame cannot be told apart.
     fn fail(&mut self, Breach { code, reason }: &Breach) {
-        let metrics = &self.shard.node.metrics;
+        let metrics = &self.place.shard.node.metrics;
         match code {
             Code::TooBig => metrics.messages_too_large_total.increment(),
             _ => metrics.protocol_errors_total.increment(),
         }
         self.heard_out = true;
-        self.shard.connections.borrow_mut().close(self.key, *code, reason);
+        self.connections().close(self.place.key, *code, reason);
     }
 
     fn hear(&mut self, text: &str, effects: &mut Vec<Effect>) {
@@ -330,29 +349,29 @@ impl<'a> Conversation<'a> {
                 Effect::Send(text) => self.send(&text),
                 Effect::Subscribe { channel, member } => self.subscribe(&channel, member.as_ref()),
                 Effect::Unsubscribe(channel) => {
-                    self.shard.connections.borrow_mut().unsubscribe(self.key, self.app.index, &channel);
+                    self.connections().unsubscribe(self.place.key, self.app.index, &channel);
                 }
                 Effect::SignIn(user) => {
-                    let attendance = self.shard.connections.borrow_mut().sign_in(self.key, &user);
+                    let attendance = self.connections().sign_in(self.place.key, &user);
                     if let Some(attendance) = attendance {
                         self.send(&events::watchlist_events(&attendance));
                     }
                 }
                 Effect::Publish(event) => self.publish(&event),
                 Effect::Close(code, reason) => {
-                    self.shard.connections.borrow_mut().close(self.key, code, reason);
+                    self.connections().close(self.place.key, code, reason);
                 }
             }
         }
     }
 
     fn send(&self, text: &str) {
-        self.shard.connections.borrow_mut().enqueue(self.key, frame::text(text));
+        self.connections().enqueue(self.place.key, frame::text(text));
     }
 
     /// Subscribes, and tells the client so: first that it is subscribed, then what the channel remembers.
     fn subscribe(&mut self, channel: &ChannelName, member: Option<&Member>) {
-        let subscribed = self.shard.connections.borrow_mut().subscribe(self.key, &self.app, channel, member);
+        let subscribed = self.connections().subscribe(self.place.key, &self.app, channel, member);
         let subscribed = match subscribed {
             Ok(Some(subscribed)) => subscribed,
             Ok(None) => return,
@@ -371,22 +390,22 @@ impl<'a> Conversation<'a> {
             None => {}
             Some(None) => {
                 self.send(&events::cache_miss(channel));
-                self.shard.node.tell_webhooks(&self.app, EventKind::CacheMiss, || Event::CacheMiss {
+                self.place.shard.node.tell_webhooks(&self.app, EventKind::CacheMiss, || Event::CacheMiss {
                     channel: channel.shared(),
                 });
             }
             Some(Some(last)) => {
                 let frame = frame::event(&last.event, channel.as_str(), &Data::Text(&last.data));
-                self.shard.connections.borrow_mut().enqueue(self.key, frame);
+                self.connections().enqueue(self.place.key, frame);
             }
         }
     }
 
     /// Publishes what the client sends to the others, with its name on a presence channel.
     fn publish(&self, ClientEvent { channel, event, json }: &ClientEvent) {
-        let node = &self.shard.node;
+        let node = &self.place.shard.node;
         let name = channel.as_str();
-        let user_id = self.shard.connections.borrow().member_of(self.key, self.app.index, name);
+        let user_id = self.connections().member_of(self.place.key, self.app.index, name);
         let publication = Publication {
             channels: vec![name],
             event,
@@ -395,7 +414,7 @@ impl<'a> Conversation<'a> {
         };
         node.metrics.client_events_total.increment();
         // Nobody waits for it to be flushed: a client is promised nothing about what it sends.
-        drop(self.shard.deliver(|round| node.publish(&self.app, &publication, round)));
+        drop(self.place.shard.deliver(|round| node.publish(&self.app, &publication, round)));
         node.tell_webhooks(&self.app, EventKind::ClientEvent, || Event::ClientEvent {
             channel: channel.shared(),
             event: event.clone(),
@@ -407,7 +426,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn flush(&self) {
-        self.shard.connections.borrow_mut().flush_touched(&self.shard.node.metrics);
+        self.connections().flush_touched(&self.place.shard.node.metrics);
     }
 }
 
@@ -422,7 +441,8 @@ fn text_of(json: Option<&str>) -> String {
 /// if that is still to come), ends this side of the socket, and waits for the end of the other, all of it within
 /// `close_timeout_ms`. To drop a socket with bytes unread, or before the last have come, would make the kernel reset
 /// it, and the client might never see why it was closed.
-async fn linger(shard: &Shard, key: ConnectionKey, stream: &Socket, mut reader: Option<Reader>) {
+async fn linger(place: &Place, mut reader: Option<Reader>) {
+    let (shard, key) = (&*place.shard, place.key);
     if shard.connections.borrow().fate(key) != Some(Fate::Closing) {
         return;
     }
@@ -433,19 +453,21 @@ async fn linger(shard: &Shard, key: ConnectionKey, stream: &Socket, mut reader: 
             return Poll::Ready(());
         }
         let mut reads = 0;
-        while !ended_there && stream.poll_read_ready(cx).is_ready() {
+        while !ended_there && shard.connections.borrow().poll_read_ready(key, cx).is_ready() {
             if reads == READS_MAX {
                 cx.waker().wake_by_ref();
                 break;
             }
             reads += 1;
             let mut scratch = shard.scratch.borrow_mut();
-            match stream.try_read(&mut scratch) {
+            let read = shard.connections.borrow().try_read(key, &mut scratch);
+            match read {
                 Ok(0) => ended_there = true,
                 Ok(n) => {
                     let mut heard_out = false;
                     if let Some(reader) = &mut reader {
-                        reader.feed(&scratch[..n], |heard| listen_out(&heard, &mut heard_out));
+                        let bytes_max = shard.node.limits.message_bytes_max;
+                        reader.feed(&scratch[..n], bytes_max, |heard| listen_out(&heard, &mut heard_out));
                     }
                     if heard_out {
                         reader = None;
@@ -463,7 +485,8 @@ async fn linger(shard: &Shard, key: ConnectionKey, stream: &Socket, mut reader: 
             return Poll::Ready(());
         }
         if reader.is_none() && !ended_here {
-            match stream.end() {
+            let ended = shard.connections.borrow().end(key);
+            match ended {
                 Ok(Flush::Empty) => ended_here = true,
                 // TLS has a last word, which waits for room: this is polled again when there is some.
                 Ok(Flush::Blocked) => cx.waker().wake_by_ref(),
@@ -484,4 +507,21 @@ fn listen_out(heard: &Heard, heard_out: &mut bool) -> Next {
         return Next::Stop;
     }
     Next::Continue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<F>(_: impl Fn(Conversation, Counted) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There may be a hundred thousand of them: see docs/performance.md before either is raised.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let (task, entry) = (bytes_of(live), size_of::<crate::shard::connections::Connection>());
+        assert!(task <= 264, "{task}");
+        assert!(entry <= 176, "{entry}");
+    }
 }

@@ -4,8 +4,8 @@
 //! between two awaits, so delivery takes no lock. Leaves reading, and the conversation, to each connection's task
 //! ([`super::connection`]).
 
+use std::io;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -16,6 +16,7 @@ use tracing::info;
 
 use super::liveness::Silence;
 use super::outbox::{Flush, Outbox, Overflow, Spares};
+use super::run::Run;
 use super::socket::Socket;
 use crate::apps::{App, AppIndex, Standing};
 use crate::deflate::Deflater;
@@ -36,7 +37,7 @@ pub(super) struct Connection {
     deflates: bool,
     /// Where it comes from, for logs.
     client: IpAddr,
-    stream: Rc<Socket>,
+    socket: Socket,
     outbox: Outbox,
     /// Whose client it is; none of a client that is refused.
     pub(super) app: Option<Arc<App>>,
@@ -66,7 +67,8 @@ pub(super) enum Fate {
 pub(super) struct Connections {
     shard: ShardIndex,
     pub(super) herald: Arc<dyn Herald>,
-    pub(super) connections: SlotMap<ConnectionKey, Connection>,
+    /// Boxed: the map itself never shrinks, and what a connection takes is to be free again when it is gone.
+    pub(super) connections: SlotMap<ConnectionKey, Box<Connection>>,
     subscribers: Subscribers,
     spares: Spares,
     deflater: Deflater,
@@ -113,12 +115,12 @@ impl Connections {
     }
 
     /// Takes on a connection.
-    pub(super) fn open(&mut self, socket_id: SocketId, client: IpAddr, stream: Rc<Socket>) -> ConnectionKey {
-        self.connections.insert(Connection {
+    pub(super) fn open(&mut self, socket_id: SocketId, client: IpAddr, socket: Socket) -> ConnectionKey {
+        self.connections.insert(Box::new(Connection {
             socket_id,
             deflates: false,
             client,
-            stream,
+            socket,
             outbox: Outbox::default(),
             app: None,
             user: None,
@@ -126,7 +128,7 @@ impl Connections {
             task: None,
             fate: Fate::Open,
             touched: false,
-        })
+        }))
     }
 
     /// A connection is let in as a client of `app`, which may have agreed to compression.
@@ -242,32 +244,41 @@ impl Connections {
         if connection.fate != Fate::Open {
             return;
         }
-        match connection.outbox.enqueue(frame, self.outbox_bytes_max, &mut self.spares) {
+        match enqueue(connection, frame, self.outbox_bytes_max, &mut self.spares) {
             Ok(()) => touch(connection, key, &mut self.touched),
             Err(Overflow) => self.overflowed.push(key),
         }
     }
 
-    /// Enqueues every delivery for its subscribers, the excluded connection left out. Gives their number.
-    pub(super) fn deliver(&mut self, deliveries: &[Delivery]) -> u64 {
-        let mut delivered = 0;
-        for delivery in deliveries {
-            for key in self.subscribers.of(delivery.app, &delivery.channel, delivery.unheard) {
-                let Some(connection) = self.connections.get_mut(key) else { continue };
-                if connection.fate != Fate::Open || delivery.except == Some(connection.socket_id) {
+    /// Enqueues every delivery for its subscribers, the excluded connection left out. Gives their number. When nothing
+    /// else is `to_follow` before the flush, and the deliveries are one run, they are written at once instead.
+    pub(super) fn deliver(&mut self, deliveries: &[Delivery], to_follow: bool) -> u64 {
+        let Self {
+            connections, subscribers, spares, deflater, touched, overflowed, outbox_bytes_max, ..
+        } = self;
+        let (mut delivered, mut rest) = (0, deliveries);
+        while let Some((mut run, behind)) = Run::begin(rest, *outbox_bytes_max) {
+            rest = behind;
+            let (events, except) = (run.len(), run.first.except);
+            let at_once = !to_follow && events == deliveries.len();
+            let Delivery { app, channel, unheard, .. } = run.first;
+            for key in subscribers.of(*app, channel, *unheard) {
+                let Some(connection) = connections.get_mut(key) else { continue };
+                if connection.fate != Fate::Open || except == Some(connection.socket_id) {
                     continue;
                 }
-                let frame = match connection.deflates {
-                    true => delivery.frame.deflated(&mut self.deflater),
-                    false => delivery.frame.plain(),
-                };
-                match connection.outbox.enqueue(frame.clone(), self.outbox_bytes_max, &mut self.spares) {
-                    Ok(()) => {
-                        delivered += 1;
-                        touch(connection, key, &mut self.touched);
+                let frames = if connection.deflates { run.deflated(deflater) } else { run.plain() };
+                if at_once && connection.outbox.is_empty() {
+                    if pass(connection, frames, spares) == Flush::Blocked {
+                        wake(connection);
                     }
-                    Err(Overflow) => self.overflowed.push(key),
+                } else if enqueue(connection, frames.clone(), *outbox_bytes_max, spares).is_ok() {
+                    touch(connection, key, touched);
+                } else {
+                    overflowed.push(key);
+                    continue;
                 }
+                delivered += events as u64;
             }
         }
         delivered
@@ -327,7 +338,7 @@ impl Connections {
         connection.outbox.discard();
         connection.outbox.enqueue_last(frame::text(&events::error(Code::OverCapacity, REASON)));
         if let Some(left_out) = OVERFLOWS.permit(Instant::now()) {
-            let Connection { socket_id, client, .. } = &*connection;
+            let Connection { socket_id, client, .. } = &**connection;
             info!(%socket_id, %client, left_out, "a client does not keep up and is closed");
         }
         metrics.outbox_overflows_total.increment();
@@ -342,7 +353,7 @@ impl Connections {
             connection.task = Some(cx.waker().clone());
         }
         while !is_flushed(connection) && connection.fate != Fate::Broken {
-            match connection.stream.poll_write_ready(cx) {
+            match connection.socket.poll_write_ready(cx) {
                 Poll::Ready(Ok(())) => {
                     // Blocked once more: the next turn registers for room.
                     flush(connection, &mut self.spares);
@@ -357,9 +368,30 @@ impl Connections {
         }
     }
 
+    /// For the connection's task: whether reading is worth a try.
+    pub(super) fn poll_read_ready(&self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<()> {
+        self.connections.get(key).map_or(Poll::Ready(()), |found| found.socket.poll_read_ready(cx).map(drop))
+    }
+
+    /// For the connection's task: reads what is there; 0 is the end, also of a connection that is gone.
+    ///
+    /// # Errors
+    /// As [`Socket::try_read`].
+    pub(super) fn try_read(&self, key: ConnectionKey, buf: &mut [u8]) -> io::Result<usize> {
+        self.connections.get(key).map_or(Ok(0), |connection| connection.socket.try_read(buf))
+    }
+
+    /// Ends this side of a socket, once everything is written.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(super) fn end(&self, key: ConnectionKey) -> io::Result<Flush> {
+        self.connections.get(key).map_or(Ok(Flush::Empty), |connection| connection.socket.end())
+    }
+
     /// Whether everything for a connection is written.
     pub(super) fn is_flushed(&self, key: ConnectionKey) -> bool {
-        self.connections.get(key).is_none_or(is_flushed)
+        self.connections.get(key).is_none_or(|connection| is_flushed(connection))
     }
 }
 
@@ -378,14 +410,42 @@ fn wake(connection: &Connection) {
 
 /// Whether nothing waits, neither in the outbox nor behind it.
 fn is_flushed(connection: &Connection) -> bool {
-    connection.outbox.is_empty() && !connection.stream.wants_write()
+    connection.outbox.is_empty() && !connection.socket.wants_write()
 }
 
-/// Writes as far as the socket takes it. A broken socket counts as blocked: its fate says the rest.
+/// Appends to what waits. A batch may hold more than an outbox: only a client whose socket does not take what waits
+/// already does not keep up.
+fn enqueue(
+    connection: &mut Connection,
+    frame: Bytes,
+    bytes_max: usize,
+    spares: &mut Spares,
+) -> Result<(), Overflow> {
+    if !connection.outbox.has_room(frame.len(), bytes_max) {
+        flush(connection, spares);
+    }
+    connection.outbox.enqueue(frame, bytes_max, spares)
+}
+
+/// Writes as far as the socket takes it.
 fn flush(connection: &mut Connection, spares: &mut Spares) -> Flush {
-    let stream = &connection.stream;
-    let flushed = match connection.outbox.flush(spares, |slices| stream.try_write_vectored(slices)) {
-        Ok(Flush::Empty) if stream.wants_write() => stream.try_flush(),
+    let socket = &connection.socket;
+    let flushed = connection.outbox.flush(spares, |slices| socket.try_write_vectored(slices));
+    conclude(connection, flushed)
+}
+
+/// The same of a frame before which nothing waits.
+fn pass(connection: &mut Connection, frame: &Bytes, spares: &mut Spares) -> Flush {
+    let socket = &connection.socket;
+    let passed = connection.outbox.pass(frame, spares, |slices| socket.try_write_vectored(slices));
+    conclude(connection, passed)
+}
+
+/// A broken socket counts as blocked: its fate says the rest.
+fn conclude(connection: &mut Connection, flushed: io::Result<Flush>) -> Flush {
+    let socket = &connection.socket;
+    let flushed = match flushed {
+        Ok(Flush::Empty) if socket.wants_write() => socket.try_flush(),
         flushed => flushed,
     };
     flushed.unwrap_or_else(|_| {
@@ -393,3 +453,6 @@ fn flush(connection: &mut Connection, spares: &mut Spares) -> Flush {
         Flush::Blocked
     })
 }
+
+#[cfg(test)]
+mod tests;

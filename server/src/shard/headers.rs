@@ -63,9 +63,8 @@ pub(super) enum Stop {
 }
 
 /// Where in its frames a client is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Headers {
-    message_bytes_max: u64,
     /// Whether messages may be compressed.
     deflates: bool,
     /// The beginning of a frame, as far as it has come.
@@ -78,14 +77,18 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    pub(super) fn new(message_bytes_max: usize, deflates: bool) -> Self {
-        let message_bytes_max = message_bytes_max as u64;
-        Self { message_bytes_max, deflates, head: [0; HEAD_BYTES_MAX], come: 0, rest: 0, message: None }
+    pub(super) fn new(deflates: bool) -> Self {
+        Self { deflates, ..Self::default() }
+    }
+
+    /// Whether what has come ends with the end of a message.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.come == 0 && self.rest == 0 && self.message.is_none()
     }
 
     /// Follows what comes. Gives how much of `input` is sound and plain, and what there is behind that if it is not
-    /// all.
-    pub(super) fn follow(&mut self, input: &[u8]) -> (usize, Option<Stop>) {
+    /// all. The limit is the one of this moment: it may be configured anew while a client is connected.
+    pub(super) fn follow(&mut self, input: &[u8], message_bytes_max: usize) -> (usize, Option<Stop>) {
         let mut at = 0;
         while at < input.len() {
             if self.rest > 0 {
@@ -97,7 +100,7 @@ impl Headers {
             self.head[self.come] = input[at];
             self.come += 1;
             at += 1;
-            match self.judge() {
+            match self.judge(message_bytes_max as u64) {
                 Ok(None) if self.come == 1 && self.head[0] & RSV_DEFLATED != 0 => {
                     return (at - 1, Some(Stop::Deflated));
                 }
@@ -110,7 +113,7 @@ impl Headers {
     }
 
     /// How much follows the head; `None` when it is not all there.
-    fn judge(&mut self) -> Result<Option<u64>, Breach> {
+    fn judge(&mut self, message_bytes_max: u64) -> Result<Option<u64>, Breach> {
         let [first, second, ..] = self.head;
         let opcode = first & 0x0F;
         let (is_last, is_control) = (first & 0x80 != 0, opcode & 0x08 != 0);
@@ -144,7 +147,7 @@ impl Headers {
         if len >> 63 != 0 {
             return Err(Breach::protocol("expected a length below 2^63, but found its highest bit set"));
         }
-        self.grow(len, is_last)?;
+        self.grow(len, is_last, message_bytes_max)?;
         Ok(Some(MASK_BYTES + len))
     }
 
@@ -188,9 +191,8 @@ impl Headers {
     }
 
     /// A message has one more frame, of `len` bytes.
-    fn grow(&mut self, len: u64, is_last: bool) -> Result<(), Breach> {
+    fn grow(&mut self, len: u64, is_last: bool, max: u64) -> Result<(), Breach> {
         let message = self.message.unwrap_or_default() + len;
-        let max = self.message_bytes_max;
         if message > max {
             let and_more = if is_last { "" } else { " and more" };
             let reason = format!(

@@ -13,6 +13,7 @@ mod liveness;
 mod lobby;
 mod outbox;
 mod reader;
+mod run;
 mod socket;
 #[cfg(test)]
 mod transcripts;
@@ -124,8 +125,8 @@ pub struct Shard {
     /// Room for the deliveries of one batch; empty between two batches.
     round: RefCell<Round>,
     socket_ids: RefCell<SocketIds>,
-    /// Rings that this shard drains.
-    pub rings: Cell<usize>,
+    /// Rings that are looked at again, though nobody rings for them.
+    pub looking: Rc<Tally>,
     /// Peers of the Unix socket: the server leaves when they are gone.
     pub peers: Rc<Tally>,
     /// HTTP and WebSocket connections.
@@ -149,6 +150,16 @@ impl Tally {
     pub fn count(self: &Rc<Self>) -> Counted {
         self.count.set(self.count.get() + 1);
         Counted(Rc::clone(self))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count.get()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Waits until there are none.
@@ -217,8 +228,9 @@ async fn receive(shard: Rc<Shard>, mut mailbox: mpsc::UnboundedReceiver<Post>) {
     let mut posts = Vec::with_capacity(POSTS_MAX);
     let mut unflushed = Vec::new();
     while mailbox.recv_many(&mut posts, POSTS_MAX).await > 0 {
+        let several = posts.len() > 1;
         for post in posts.drain(..) {
-            unflushed.extend(shard.take(post));
+            unflushed.extend(shard.take(post, several));
         }
         shard.flush();
         unflushed.clear();
@@ -253,7 +265,7 @@ impl Shard {
             inflater: RefCell::default(),
             round: RefCell::new(Round::new(node.shards())),
             socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
-            rings: Cell::new(0),
+            looking: Rc::default(),
             peers: Rc::default(),
             clients: Rc::default(),
             lobby: Lobby::new(&node),
@@ -267,14 +279,16 @@ impl Shard {
         self.flush();
         if self.index == 0 {
             self.node.tell_counts_due();
+            self.node.apps.configured().iter().for_each(|app| app.cache.expire());
         }
     }
 
-    /// Takes one post; what it touches is flushed by the caller, who holds on to the guard until then.
-    fn take(self: &Rc<Self>, post: Post) -> Option<Unflushed> {
+    /// Takes one post, of several or the only one; what it touches is flushed by the caller, who holds on to the guard
+    /// until then.
+    fn take(self: &Rc<Self>, post: Post, several: bool) -> Option<Unflushed> {
         match post {
             Post::Deliver { deliveries, unflushed } => {
-                self.enqueue(&deliveries);
+                self.enqueue(&deliveries, several);
                 return unflushed;
             }
             Post::Tell { connections, frame } => {
@@ -306,15 +320,15 @@ impl Shard {
         if let Some(deliveries) = round.shards.get_mut(self.index)
             && !deliveries.is_empty()
         {
-            self.enqueue(deliveries);
+            self.enqueue(deliveries, false);
             self.flush();
             deliveries.clear();
         }
         flushed
     }
 
-    fn enqueue(&self, deliveries: &[Delivery]) {
-        let delivered = self.connections.borrow_mut().deliver(deliveries);
+    fn enqueue(&self, deliveries: &[Delivery], to_follow: bool) {
+        let delivered = self.connections.borrow_mut().deliver(deliveries, to_follow);
         self.node.metrics.deliveries_total.add(delivered);
     }
 

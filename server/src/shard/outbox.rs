@@ -1,7 +1,8 @@
 //! The bounded bytes that wait to be written to one connection; the only writer of its socket.
 //!
-//! Owns order, bound and partial writes. Frames are shared, not copied: an outbox holds references. Knows nothing
-//! of sockets ([`Outbox::flush`] is given something that writes) nor of what a full outbox means for its client.
+//! Owns order, bound and partial writes. Frames are shared, not copied: an outbox holds references, each to one frame
+//! or to several that follow each other in every outbox. Knows nothing of sockets ([`Outbox::flush`] is given something
+//! that writes) nor of what a full outbox means for its client.
 //!
 //! An empty outbox owns no memory: its queue comes from the shard's [`Spares`] and goes back there.
 
@@ -10,6 +11,8 @@ use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 
+use crate::frame;
+
 /// Slices that one write takes; more than a kernel needs to fill a socket buffer with small frames.
 const SLICES_MAX: usize = 64;
 
@@ -17,7 +20,7 @@ const SLICES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     frames: VecDeque<Bytes>,
-    /// Bytes of the first frame that are written already.
+    /// Bytes of the first entry that are written already.
     written: usize,
     /// Bytes that are not written yet.
     waiting: usize,
@@ -50,7 +53,44 @@ impl Outbox {
         self.frames.is_empty()
     }
 
-    /// Appends a frame. A frame larger than `bytes_max` still fits into an empty outbox.
+    /// Writes a frame at once, since nothing waits before it; what the socket does not take now waits. Most deliveries
+    /// end here, and touch neither the queue nor the frame's count of references.
+    ///
+    /// # Errors
+    /// As [`Outbox::flush`].
+    pub(super) fn pass(
+        &mut self,
+        frame: &Bytes,
+        spares: &mut Spares,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<Flush> {
+        let written = match write(&[IoSlice::new(frame)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) if n >= frame.len() => return Ok(Flush::Empty),
+            Ok(n) => n,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Err(error) => return Err(error),
+        };
+        self.borrow_queue(spares);
+        self.frames.push_back(frame.clone());
+        (self.written, self.waiting) = (written, frame.len() - written);
+        Ok(Flush::Blocked)
+    }
+
+    fn borrow_queue(&mut self, spares: &mut Spares) {
+        if self.frames.capacity() == 0
+            && let Some(spare) = spares.0.pop()
+        {
+            self.frames = spare;
+        }
+    }
+
+    /// Whether a frame of `len` bytes would be taken. One larger than `bytes_max` still fits into an empty outbox.
+    pub(super) fn has_room(&self, len: usize, bytes_max: usize) -> bool {
+        self.frames.is_empty() || self.waiting.saturating_add(len) <= bytes_max
+    }
+
+    /// Appends a frame.
     ///
     /// # Errors
     /// [`Overflow`]: the frame is not taken.
@@ -60,15 +100,10 @@ impl Outbox {
         bytes_max: usize,
         spares: &mut Spares,
     ) -> Result<(), Overflow> {
-        if self.frames.is_empty() {
-            if self.frames.capacity() == 0
-                && let Some(spare) = spares.0.pop()
-            {
-                self.frames = spare;
-            }
-        } else if self.waiting.saturating_add(frame.len()) > bytes_max {
+        if !self.has_room(frame.len(), bytes_max) {
             return Err(Overflow);
         }
+        self.borrow_queue(spares);
         self.waiting += frame.len();
         self.frames.push_back(frame);
         Ok(())
@@ -84,6 +119,13 @@ impl Outbox {
     /// could not be read.
     pub(super) fn discard(&mut self) {
         self.frames.truncate(usize::from(self.written > 0));
+        if let Some(first) = self.frames.front_mut() {
+            first.truncate(frame::end_of_begun(first, self.written));
+            if first.len() == self.written {
+                self.frames.clear();
+                self.written = 0;
+            }
+        }
         self.waiting = self.frames.front().map_or(0, |frame| frame.len() - self.written);
     }
 
@@ -97,13 +139,7 @@ impl Outbox {
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<Flush> {
         while !self.frames.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let mut skip = self.written;
-            let filled = slices.iter_mut().zip(&self.frames).map(|(slice, frame)| {
-                *slice = IoSlice::new(&frame[std::mem::take(&mut skip)..]);
-            });
-            let filled = filled.count();
-            match write(&slices[..filled]) {
+            match self.write_some(&mut write) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => self.advance(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flush::Blocked),
@@ -116,6 +152,19 @@ impl Outbox {
             spares.0.push(queue);
         }
         Ok(Flush::Empty)
+    }
+
+    fn write_some(&self, write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
+        if let (Some(only), 1) = (self.frames.front(), self.frames.len()) {
+            return write(&[IoSlice::new(&only[self.written..])]);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut skip = self.written;
+        let filled = slices.iter_mut().zip(&self.frames).map(|(slice, frame)| {
+            *slice = IoSlice::new(&frame[std::mem::take(&mut skip)..]);
+        });
+        let filled = filled.count();
+        write(&slices[..filled])
     }
 
     fn advance(&mut self, n: usize) {
@@ -219,6 +268,42 @@ mod tests {
         frames(&mut outbox, &mut spares, &["abc"]);
         outbox.discard();
         assert!(outbox.is_empty() && outbox.waiting == 0);
+    }
+
+    #[test]
+    fn of_frames_in_one_piece_the_one_that_has_begun_is_kept() {
+        let (one, two) = (frame::text("one"), frame::text("two"));
+        let piece = Bytes::from([&one[..], &two, &frame::text("three")].concat());
+        for written in 0..piece.len() {
+            let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+            let mut socket = Socket::new(written, usize::MAX);
+            assert_eq!(outbox.pass(&piece, &mut spares, |s| socket.write(s)).unwrap(), Flush::Blocked);
+            outbox.discard();
+            outbox.enqueue_last(Bytes::from_static(b"!"));
+            socket.room = 100;
+            assert_eq!(outbox.flush(&mut spares, |s| socket.write(s)).unwrap(), Flush::Empty);
+            let end = frame::end_of_begun(&piece, written);
+            assert_eq!(socket.taken, [&piece[..end], b"!"].concat(), "{written}");
+            assert_eq!((outbox.waiting, outbox.written), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_passes_leaves_nothing_behind_and_what_does_not_waits_in_order() {
+        let (mut outbox, mut spares) = (Outbox::default(), Spares::default());
+        let mut socket = Socket::new(5, usize::MAX);
+        let pass = |outbox: &mut Outbox, spares: &mut Spares, socket: &mut Socket, text: &'static str| {
+            outbox.pass(&Bytes::from_static(text.as_bytes()), spares, |s| socket.write(s)).unwrap()
+        };
+        assert_eq!(pass(&mut outbox, &mut spares, &mut socket, "abc"), Flush::Empty);
+        assert_eq!((outbox.frames.capacity(), outbox.waiting), (0, 0));
+        assert_eq!(pass(&mut outbox, &mut spares, &mut socket, "defg"), Flush::Blocked);
+        assert_eq!(outbox.waiting, 2);
+        frames(&mut outbox, &mut spares, &["h"]);
+        socket.room = 100;
+        assert_eq!(outbox.flush(&mut spares, |s| socket.write(s)).unwrap(), Flush::Empty);
+        assert_eq!(socket.taken, b"abcdefgh");
+        assert!(outbox.pass(&Bytes::from_static(b"x"), &mut spares, |_| Ok(0)).is_err());
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! none yet. A compressed message is therefore shown to it as a plain binary one, by another first byte, and what comes
 //! out is given to whoever can take it apart ([`Heard::Deflated`]).
 //!
-//! Bytes are read into a buffer that all connections of a shard share; only an unfinished frame is kept here, so
-//! an idle connection holds next to nothing.
+//! Bytes are read into a buffer that all connections of a shard share, and what tungstenite keeps of a connection, 700
+//! bytes, is kept while a message is under way only: nearly all connections are between two messages nearly all the time.
 
 use std::io::{self, Read, Write};
 
@@ -22,10 +22,9 @@ use tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
 use super::headers::{Breach, Headers, Stop};
 use crate::frame;
-use crate::limits::Limits;
 use crate::pusher::Code;
 
-/// What tungstenite reads at a time, and the buffer that an idle connection keeps.
+/// What tungstenite reads at a time, and the least that it keeps of a message under way.
 const READ_BYTES: usize = 256;
 
 /// In a frame's first byte: that it is the last one of its message, and what kind of message it begins.
@@ -54,10 +53,11 @@ pub(super) enum Heard {
 }
 
 /// The state of reading one WebSocket.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reader {
     headers: Headers,
-    context: WebSocketContext,
+    /// None between two messages.
+    context: Option<Box<WebSocketContext>>,
     /// Whether the message that is being read is a compressed text.
     is_deflated_text: bool,
 }
@@ -86,29 +86,30 @@ impl Write for Feed<'_> {
 
 impl Reader {
     /// A WebSocket whose handshake is done; whether its messages may be compressed.
-    pub(super) fn new(limits: &Limits, deflates: bool) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(limits.message_bytes_max))
-            .max_frame_size(Some(limits.message_bytes_max));
-        Self {
-            headers: Headers::new(limits.message_bytes_max, deflates),
-            context: WebSocketContext::new(Role::Server, Some(config)),
-            is_deflated_text: false,
-        }
+    pub(super) fn new(deflates: bool) -> Self {
+        Self { headers: Headers::new(deflates), ..Self::default() }
     }
 
     /// Reads all of `input`, and tells `hear` what was in it. Stops early when `hear` says so or nothing more can
     /// be read; it must not be called again after [`Heard::Close`] or [`Heard::Broken`].
-    pub(super) fn feed(&mut self, mut input: &[u8], mut hear: impl FnMut(Heard) -> Next) {
+    pub(super) fn feed(
+        &mut self,
+        mut input: &[u8],
+        message_bytes_max: usize,
+        mut hear: impl FnMut(Heard) -> Next,
+    ) {
         loop {
-            let (sound, stop) = self.headers.follow(input);
+            let (sound, stop) = self.headers.follow(input, message_bytes_max);
             if self.read(&input[..sound], &mut hear) == Next::Stop {
                 return;
             }
             match stop {
-                None => return,
+                None => {
+                    if self.headers.is_between_messages() {
+                        self.context = None;
+                    }
+                    return;
+                }
                 Some(Stop::Broken(breach)) => {
                     hear(Heard::Broken(breach));
                     return;
@@ -129,8 +130,9 @@ impl Reader {
     /// Reads what is sound and has no compressed message's first byte in it.
     fn read(&mut self, input: &[u8], hear: &mut impl FnMut(Heard) -> Next) -> Next {
         let mut feed = Feed(input);
+        let context = self.context.get_or_insert_with(begin);
         loop {
-            let heard = match self.context.read(&mut feed) {
+            let heard = match context.read(&mut feed) {
                 Ok(Message::Text(text)) => Heard::Text(text),
                 Ok(Message::Binary(bytes)) if std::mem::take(&mut self.is_deflated_text) => {
                     Heard::Deflated(bytes)
@@ -153,6 +155,16 @@ impl Reader {
             }
         }
     }
+}
+
+/// A WebSocket between two messages. Sizes are judged by their headers already.
+fn begin() -> Box<WebSocketContext> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(None)
+        .max_frame_size(None);
+    Box::new(WebSocketContext::new(Role::Server, Some(config)))
 }
 
 /// Whether to go on reading.
@@ -200,9 +212,11 @@ mod tests {
         frame
     }
 
+    const MESSAGE_BYTES_MAX: usize = 1024;
+
     fn heard(reader: &mut Reader, input: &[u8]) -> Vec<Heard> {
         let mut all = Vec::new();
-        reader.feed(input, |heard| {
+        reader.feed(input, MESSAGE_BYTES_MAX, |heard| {
             all.push(heard);
             Next::Continue
         });
@@ -217,11 +231,12 @@ mod tests {
         bytes.extend(masked(0x80, b"wo"));
         bytes.extend(masked(0x82, b"\0"));
         for step in 1..bytes.len() {
-            let mut reader = Reader::new(&Limits::default(), false);
+            let mut reader = Reader::new(false);
             let all: Vec<Heard> = bytes.chunks(step).flat_map(|chunk| heard(&mut reader, chunk)).collect();
             let text = |text: &str| Heard::Text(text.into());
             let ping = Heard::Ping(Bytes::from_static(b"ping"));
             assert_eq!(all, [text("one"), ping, text("two"), Heard::Binary], "{step}");
+            assert!(reader.context.is_none(), "{step}: nothing is kept between two messages");
         }
     }
 
@@ -249,9 +264,10 @@ mod tests {
             Heard::Text("one".into()),
         ];
         for step in 1..bytes.len() {
-            let mut reader = Reader::new(&Limits::default(), true);
+            let mut reader = Reader::new(true);
             let all: Vec<Heard> = bytes.chunks(step).flat_map(|chunk| heard(&mut reader, chunk)).collect();
             assert_eq!(all, expected, "{step}");
+            assert!(reader.context.is_none(), "{step}: nothing is kept between two messages");
         }
     }
 
@@ -274,7 +290,7 @@ mod tests {
         ] {
             let bytes = [before, &masked(first, b"")].concat();
             for step in [bytes.len(), 1] {
-                let mut reader = Reader::new(&Limits::default(), true);
+                let mut reader = Reader::new(true);
                 let all: Vec<Heard> =
                     bytes.chunks(step).flat_map(|chunk| heard(&mut reader, chunk)).collect();
                 let is_refused =
@@ -286,15 +302,15 @@ mod tests {
 
     #[test]
     fn a_close_is_answered_in_kind() {
-        let mut reader = Reader::new(&Limits::default(), false);
+        let mut reader = Reader::new(false);
         let answer = Heard::Close(Bytes::from_static(b"\x88\x02\x0f\xa1"));
         assert_eq!(heard(&mut reader, &masked(0x88, &4001_u16.to_be_bytes())), [answer]);
     }
 
     /// The code of the breach that `bytes` end with, whatever the pieces in which they come.
-    fn breach(limits: &Limits, bytes: &[u8]) -> Code {
+    fn breach(bytes: &[u8]) -> Code {
         let mut codes = [bytes.len(), 1].map(|step| {
-            let mut reader = Reader::new(limits, false);
+            let mut reader = Reader::new(false);
             let all = bytes.chunks(step).map(|chunk| heard(&mut reader, chunk)).find(|all| !all.is_empty());
             match all.unwrap().pop() {
                 Some(Heard::Broken(breach)) => breach.code,
@@ -308,7 +324,6 @@ mod tests {
 
     #[test]
     fn broken_frames_have_their_codes() {
-        let limits = Limits { message_bytes_max: 1024, ..Limits::default() };
         for (bytes, code) in [
             (b"\x81\x01x".to_vec(), Code::Protocol),
             (masked(0xF1, b""), Code::Protocol),
@@ -319,11 +334,11 @@ mod tests {
             (masked(0x81, b"\xff"), Code::InvalidText),
             (masked(0x81, &[b'x'; 1025]), Code::TooBig),
         ] {
-            assert_eq!(breach(&limits, &bytes), code, "{bytes:?}");
+            assert_eq!(breach(&bytes), code, "{bytes:?}");
         }
         let mut pieces = masked(0x01, &[b'x'; 1000]);
         pieces.extend(masked(0x80, &[b'x'; 25]));
-        assert_eq!(breach(&limits, &pieces), Code::TooBig);
+        assert_eq!(breach(&pieces), Code::TooBig);
     }
 
     #[test]
@@ -331,7 +346,7 @@ mod tests {
         let mut bytes = masked(0x81, b"one");
         bytes.extend(masked(0x89, b"ping"));
         bytes.extend(masked(0x83, b""));
-        let all = heard(&mut Reader::new(&Limits::default(), false), &bytes);
+        let all = heard(&mut Reader::new(false), &bytes);
         assert_eq!(all[..2], [Heard::Text("one".into()), Heard::Ping(Bytes::from_static(b"ping"))]);
         assert!(matches!(&all[2..], [Heard::Broken(breach)] if breach.code == Code::Protocol));
     }

@@ -82,7 +82,11 @@ impl Socket {
     /// `WouldBlock` when none can be taken; otherwise the socket is broken.
     pub(super) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.0 {
-            Kind::Plain(stream) => stream.try_write_vectored(slices),
+            Kind::Plain(stream) => match slices {
+                // send(2): writev(2) first copies and checks a list.
+                [only] => stream.try_write(only),
+                _ => stream.try_write_vectored(slices),
+            },
             Kind::Tls(tls) => tls.try_write_vectored(slices),
             #[cfg(test)]
             Kind::Memory(written) => written.borrow_mut().write_vectored(slices),

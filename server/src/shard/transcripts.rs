@@ -59,9 +59,18 @@ impl Write for Wire {
     }
 }
 
-struct Client<'a> {
+impl Begun {
+    fn key(&self) -> ConnectionKey {
+        match self {
+            Self::LetIn(conversation) => conversation.place.key,
+            Self::Refused(place, _) => place.key,
+        }
+    }
+}
+
+struct Client {
     shard: ShardIndex,
-    begun: Begun<'a>,
+    begun: Begun,
     socket: WebSocket<Wire>,
     inbox: VecDeque<Heard>,
 }
@@ -71,7 +80,7 @@ struct Memory<'a> {
     runtime: &'a Runtime,
     shards: &'a [Rc<Shard>],
     mailboxes: Vec<mpsc::UnboundedReceiver<Post>>,
-    clients: BTreeMap<String, Client<'a>>,
+    clients: BTreeMap<String, Client>,
     /// Who connects next is on this shard, or on the one that is as far behind the last.
     connected: usize,
     now_s: u32,
@@ -85,7 +94,7 @@ impl Memory<'_> {
             for (shard, mailbox) in self.shards.iter().zip(&mut self.mailboxes) {
                 while let Ok(post) = mailbox.try_recv() {
                     idle = false;
-                    let unflushed = shard.take(post);
+                    let unflushed = shard.take(post, false);
                     shard.flush();
                     drop(unflushed);
                 }
@@ -119,8 +128,8 @@ impl Venue for Memory<'_> {
         };
         let admitted = shard.node.admit(path, query, request.origin.as_deref().map(str::as_bytes));
         let to_client = Rc::default();
-        let stream = Rc::new(Socket::memory(Rc::clone(&to_client)));
-        let begun = begin(shard, &stream, [127, 0, 0, 1].into(), admitted, false);
+        let socket = Socket::memory(Rc::clone(&to_client));
+        let begun = begin(shard, socket, [127, 0, 0, 1].into(), admitted, false);
         let wire = Wire { to_client, to_server: Vec::new() };
         let socket = WebSocket::from_raw_socket(wire, Role::Client, None);
         let client_of = Client { shard: index, begun, socket, inbox: VecDeque::new() };
@@ -132,9 +141,9 @@ impl Venue for Memory<'_> {
         let Client { shard, begun, socket, .. } = self.clients.get_mut(client).unwrap();
         socket.send(message).unwrap();
         let bytes = std::mem::take(&mut socket.get_mut().to_server);
-        let fate = self.shards[*shard].connections.borrow().fate(begun.place.key);
-        if let (Some(Fate::Open), Some(conversation)) = (fate, &mut begun.conversation) {
-            conversation.take_in(&mut begun.reader, &bytes);
+        let fate = self.shards[*shard].connections.borrow().fate(begun.key());
+        if let (Some(Fate::Open), Begun::LetIn(conversation)) = (fate, begun) {
+            conversation.take_in(&bytes);
         }
         self.settle();
     }
@@ -149,7 +158,7 @@ impl Venue for Memory<'_> {
 
     fn end(&mut self, client: &str) {
         let Client { shard, begun, .. } = &self.clients[client];
-        let fate = self.shards[*shard].connections.borrow().fate(begun.place.key);
+        let fate = self.shards[*shard].connections.borrow().fate(begun.key());
         assert_eq!(fate, Some(Fate::Closing), "{client} is not about to be closed");
         self.vanish(client);
     }
