@@ -7,16 +7,26 @@
 
 #![forbid(unsafe_code)]
 
+mod accounting;
+mod chart;
+mod contestant;
+mod crowd;
 mod failure;
+mod floor;
+mod frames;
+mod histogram;
+mod http;
 mod machine;
 mod measurement;
 mod page;
 mod php;
 mod placement;
-mod post_target;
+mod program;
+mod publisher;
 mod scenario;
 mod server;
 mod subscriber;
+mod tick;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -26,11 +36,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
+use contestant::Places;
 use failure::Failure;
 use machine::{Machine, Watch};
 use page::Page;
 use php::Php;
-use scenario::{Scenario, Stage};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use scenario::{Scenario, Size, Stage};
 
 /// Measures Fanfare and prints one page of results.
 ///
@@ -43,9 +55,18 @@ struct Cli {
     #[arg(long, value_name = "SCENARIO", value_parser = PossibleValuesParser::new(names()))]
     only: Vec<String>,
     /// Measure less of everything: to try the bench, not to compare
-    #[arg(long)]
+    #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Samples per line [default: 7, quick: 2]
+    /// Measure more of everything: an hour instead of some ten minutes
+    #[arg(long)]
+    full: bool,
+    /// A Laravel application that has laravel/reverb, to be compared with
+    #[arg(long, value_name = "PATH")]
+    reverb: Option<PathBuf>,
+    /// sockudo's binary, to be compared with
+    #[arg(long, value_name = "PATH", hide = true)]
+    sockudo: Option<PathBuf>,
+    /// Samples per line [default: 5, quick: 2, full: 9]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..))]
     repetitions: Option<u8>,
     /// The server's binary
@@ -78,6 +99,17 @@ fn scenarios() -> String {
 }
 
 fn main() -> ExitCode {
+    // The bench starts itself as those that must not share a process with it.
+    let role = std::env::args().nth(1);
+    let outcome = match role.as_deref() {
+        Some(contestant::FLOOR) => floor::serve(),
+        Some(crowd::SUBCOMMAND) => crowd::run(),
+        _ => return bench(),
+    };
+    report(outcome)
+}
+
+fn bench() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(message) => {
@@ -86,7 +118,11 @@ fn main() -> ExitCode {
             return if message.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
         }
     };
-    match measure(cli).and_then(|text| print(&text)) {
+    report(measure(cli).and_then(|text| print(&text)))
+}
+
+fn report(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "bench: {failure}");
@@ -96,13 +132,18 @@ fn main() -> ExitCode {
 }
 
 fn measure(cli: Cli) -> Result<String, Failure> {
-    let repetitions = usize::from(cli.repetitions.unwrap_or(if cli.quick { 2 } else { 7 }));
+    allow_open_files();
+    let (size, repetitions) = match (cli.quick, cli.full) {
+        (true, _) => (Size::Quick, 2),
+        (_, true) => (Size::Full, 9),
+        _ => (Size::Short, 5),
+    };
+    let repetitions = cli.repetitions.map_or(repetitions, usize::from);
     let stage = Stage {
-        binary: cli.server,
-        scratch: cli.scratch,
+        places: Places { server: cli.server, scratch: cli.scratch, sockudo: cli.sockudo, reverb: cli.reverb },
         php: Php { scripts: cli.scripts, application: cli.application },
         repetitions,
-        quick: cli.quick,
+        size,
     };
     let machine = Machine::describe(&stage.php, cli.commit)?;
     let watch = Watch::start();
@@ -112,7 +153,7 @@ fn measure(cli: Cli) -> Result<String, Failure> {
     for scenario in scenario::ALL.iter().filter(chosen) {
         sections.push((scenario.run)(&stage)?);
     }
-    let page = Page { machine, noise: watch.finish(), repetitions, quick: cli.quick, sections };
+    let page = Page { machine, noise: watch.finish(), repetitions, size, sections };
     let text = page.markdown();
     let json = serde_json::to_string_pretty(&page)
         .map_err(|error| Failure::new(format!("cannot write the result as JSON: {error}")))?;
@@ -133,4 +174,11 @@ fn print(text: &str) -> Result<(), Failure> {
 fn progress(text: &str) {
     // When standard error is gone nobody waits.
     let _ = writeln!(io::stderr(), "bench: {text}");
+}
+
+/// As many as there may be, for all that is started too. That it is enough is seen when it is needed.
+fn allow_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Refused only to those who ask for more than they may have.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::machine::{Machine, Noise};
 use crate::measurement::{Goal, Line, Section, Unit};
+use crate::scenario::Size;
 
 /// Everything that a run found.
 #[derive(Debug, Serialize)]
@@ -18,8 +19,8 @@ pub(crate) struct Page {
     pub(crate) noise: Noise,
     /// Samples per line.
     pub(crate) repetitions: usize,
-    /// Whether less was measured than usual.
-    pub(crate) quick: bool,
+    /// How much was measured.
+    pub(crate) size: Size,
     /// What.
     pub(crate) sections: Vec<Section>,
 }
@@ -74,7 +75,7 @@ impl Page {
             let _ = writeln!(page, "| {name} | {value} |");
         }
         page.push('\n');
-        if self.quick {
+        if self.size == Size::Quick {
             page.push_str("**A quick run: less is measured than usual; not for comparison.**\n\n");
         }
         if others_percent.max(*stolen_percent) > NOISY_PERCENT {
@@ -166,6 +167,7 @@ mod tests {
             title: "X",
             lines: vec![line(vec![180.0, 200.0, 300.0]), line(vec![260.0])],
             remarks: vec!["a remark".to_owned()],
+            charts: Vec::new(),
         };
         let mut page = String::new();
         write_section(&mut page, &section);

@@ -18,7 +18,7 @@ const CHANNEL: &str = "presence-room";
 const MEMBERS: usize = 10;
 
 fn run(stage: &Stage) -> Result<Section, Failure> {
-    let rounds = stage.amount(60, 10);
+    let rounds = stage.amount(60, 30, 10);
     let mut samples = Samples::default();
     let server = stage.server(&json!({}))?;
     let join = |id: usize| Subscriber::join(server.address, KEY, SECRET, CHANNEL, &id.to_string());
@@ -54,5 +54,11 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         "{MEMBERS} members are on the channel; their names are asked for and read. The lines take turns in the same \
          process. HTTP connections are kept, and each request is signed. The server sleeps between two questions."
     )];
-    Ok(Section { name: SCENARIO.name, title: "One question to the server", lines, remarks })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "One question to the server",
+        lines,
+        remarks,
+        charts: Vec::new(),
+    })
 }

@@ -19,7 +19,7 @@ pub(super) const SCENARIO: Scenario =
 const SLEEPS_PER_CALL_MIN: f64 = 0.95;
 
 fn run(stage: &Stage) -> Result<Section, Failure> {
-    let rounds = stage.amount(300, 30);
+    let rounds = stage.amount(300, 100, 30);
     let mut samples = Samples::default();
     let server = stage.server(&json!({}))?;
     stage.repeat("call, server awake, and over the socket", || {
@@ -73,7 +73,13 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
     }
     let mut remarks: Vec<String> = REMARKS.map(str::to_owned).into();
     remarks.push(proof(samples)?);
-    Ok(Section { name: SCENARIO.name, title: "One call of the extension", lines, remarks })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "One call of the extension",
+        lines,
+        remarks,
+        charts: Vec::new(),
+    })
 }
 
 const REMARKS: [&str; 3] = [

@@ -27,7 +27,7 @@ struct Tick {
 }
 
 fn run(stage: &Stage) -> Result<Section, Failure> {
-    let count = stage.amount(2_000, 300);
+    let count = stage.amount(2_000, 1_000, 300);
     let mut samples = Samples::default();
     let server = stage.server(&json!({}))?;
     stage.repeat("latency", || {
@@ -51,7 +51,7 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
          subscriber has read it from its WebSocket. All arrived, in order. Publisher, server and subscriber sleep in \
          between: a figure holds two wake-ups, and the timer's lateness is not in it."
     )];
-    Ok(Section { name: SCENARIO.name, title: "From PHP to a client", lines, remarks })
+    Ok(Section { name: SCENARIO.name, title: "From PHP to a client", lines, remarks, charts: Vec::new() })
 }
 
 /// Sorted latencies in nanoseconds.
