@@ -39,6 +39,9 @@ while (($job = Task::fromLine()) !== null) {
 
             if ($pause > 0) {
                 time_nanosleep(intdiv($pause, 1_000_000_000), $pause % 1_000_000_000);
+            } else {
+                // Late: what comes later is late too, since catching up would be a burst.
+                $next -= $pause;
             }
         }
 

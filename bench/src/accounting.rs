@@ -4,9 +4,16 @@
 //! does on the thread's time, which on the loopback interface is also the receiving half of TCP.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::tick::monotonic_ns;
+
+/// A process that ran less than this between two looks is quiet.
+const QUIET_NS: u64 = 1_000_000;
+const LOOK: Duration = Duration::from_millis(40);
+/// Some seconds: who is never quiet is measured as it is.
+const LOOKS_MAX: usize = 150;
 
 /// Nanoseconds that all threads of `process` ran.
 ///
@@ -22,6 +29,23 @@ pub(crate) fn cpu_ns(process: u32) -> Result<u64, Failure> {
         })?;
     }
     Ok(total)
+}
+
+/// Waits until `process` has nothing to do: connections that left are still being taken down after the last has closed.
+///
+/// # Errors
+/// When it is gone.
+pub(crate) fn quiet(process: u32) -> Result<(), Failure> {
+    let mut before = cpu_ns(process)?;
+    for _ in 0..LOOKS_MAX {
+        std::thread::sleep(LOOK);
+        let now = cpu_ns(process)?;
+        if now - before < QUIET_NS {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
 }
 
 /// Bytes of memory that `process` has resident.

@@ -108,6 +108,11 @@ fn step(at_least: f64) -> f64 {
 }
 
 impl Chart {
+    /// The name of its file.
+    pub(crate) fn file(&self) -> String {
+        format!("{}.svg", self.name)
+    }
+
     /// The picture as a file.
     pub(crate) fn svg(&self) -> String {
         let points = || self.series.iter().flat_map(|series| &series.points);

@@ -224,12 +224,6 @@ impl Samples {
     }
 }
 
-/// The figure below which `share` (0 to 1) of the sorted figures lie.
-pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,16 +244,6 @@ mod tests {
         assert_eq!(line(Goal::AtMost(249.0)), Some(false));
         assert_eq!(line(Goal::AtLeast(250.0)), Some(true));
         assert_eq!(line(Goal::AtLeast(251.0)), Some(false));
-    }
-
-    #[test]
-    fn percentiles_are_figures_that_were_measured() {
-        let sorted: Vec<f64> = (1..=200).map(f64::from).collect();
-        assert_eq!(percentile(&sorted, 0.5), 100.0);
-        assert_eq!(percentile(&sorted, 0.99), 198.0);
-        assert_eq!(percentile(&sorted, 1.0), 200.0);
-        assert_eq!(percentile(&[7.0], 0.5), 7.0);
-        assert!(percentile(&[], 0.5).is_nan());
     }
 
     #[test]

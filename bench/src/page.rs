@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::contestant::Kind;
 use crate::machine::{Machine, Noise};
-use crate::measurement::{Goal, Line, Section, Unit};
+use crate::measurement::{Claim, Goal, Line, Section, Unit};
 use crate::scenario::Size;
 
 /// Everything that a run found.
@@ -23,6 +24,17 @@ pub(crate) struct Page {
     pub(crate) size: Size,
     /// What.
     pub(crate) sections: Vec<Section>,
+    /// What not.
+    pub(crate) failures: Vec<Unmeasured>,
+}
+
+/// A scenario that could not be measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unmeasured {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Why.
+    pub(crate) why: String,
 }
 
 /// Time given to others from which on a reader has to be warned, in percent of all processors.
@@ -33,6 +45,7 @@ impl Page {
     pub(crate) fn markdown(&self) -> String {
         let mut page = String::from("# Fanfare, measured\n\n");
         self.write_machine(&mut page);
+        self.write_goals(&mut page);
         for section in &self.sections {
             write_section(&mut page, section);
         }
@@ -83,6 +96,49 @@ impl Page {
         }
     }
 
+    /// One row for each thing that a goal asks for, and what each contestant did.
+    fn write_goals(&self, page: &mut String) {
+        let mut claims: Vec<(&Line, &Claim)> = self
+            .sections
+            .iter()
+            .flat_map(|section| &section.lines)
+            .filter_map(|line| Some((line, line.claim.as_ref()?)))
+            .collect();
+        claims.sort_by_key(|(_, claim)| claim.number);
+        page.push_str("## The goals\n\n| | | measured | goal | |");
+        for kind in Kind::ALL {
+            let _ = write!(page, " {} |", kind.name());
+        }
+        page.push_str("\n|--:|---|--:|--:|---|");
+        page.push_str(&"--:|".repeat(Kind::ALL.len()));
+        page.push('\n');
+        for (line, claim) in claims {
+            let Line { what, unit, median, .. } = line;
+            let _ = write!(
+                page,
+                "| {} | {what} | {} | {} | {} |",
+                claim.number,
+                quantity(*median, *unit),
+                line.goal.map_or_else(String::new, |goal| goal_text(goal, *unit)),
+                verdict(line.met)
+            );
+            for kind in Kind::ALL {
+                let found = claim.beside.iter().find(|beside| beside.who == kind.name());
+                let text =
+                    found.map_or_else(|| "–".to_owned(), |beside| quantity(beside.median, beside.unit));
+                let _ = write!(page, " {text} |");
+            }
+            page.push('\n');
+        }
+        page.push('\n');
+        for Unmeasured { name, why } in &self.failures {
+            let _ = writeln!(page, "- **`{name}` could not be measured:** {why}");
+        }
+        if !self.failures.is_empty() {
+            page.push('\n');
+        }
+    }
+
     fn write_verdict(&self, page: &mut String) {
         let goals = || self.sections.iter().flat_map(|section| &section.lines).filter_map(|line| line.met);
         let met = goals().filter(|met| *met).count();
@@ -97,20 +153,18 @@ fn write_section(page: &mut String, section: &Section) {
         let Line { what, unit, median, min, max, goal, met, .. } = line;
         let _ = writeln!(
             page,
-            "| {what} | {} {} | {} – {} | {} | {} |",
-            figure(*median),
-            unit.symbol(),
+            "| {what} | {} | {} – {} | {} | {} |",
+            quantity(*median, *unit),
             figure(*min),
             figure(*max),
             goal.map_or_else(String::new, |goal| goal_text(goal, *unit)),
-            match met {
-                Some(true) => "met",
-                Some(false) => "**not met**",
-                None => "",
-            }
+            verdict(*met)
         );
     }
     page.push('\n');
+    for chart in &section.charts {
+        let _ = writeln!(page, "![{}]({})\n", chart.title, chart.file());
+    }
     for remark in &section.remarks {
         let _ = writeln!(page, "- {remark}");
     }
@@ -122,7 +176,20 @@ fn goal_text(goal: Goal, unit: Unit) -> String {
         Goal::AtMost(bound) => ('≤', bound),
         Goal::AtLeast(bound) => ('≥', bound),
     };
-    format!("{sign} {} {}", figure(bound), unit.symbol())
+    format!("{sign} {}", quantity(bound, unit))
+}
+
+fn verdict(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "met",
+        Some(false) => "**not met**",
+        None => "",
+    }
+}
+
+/// A figure with its unit.
+fn quantity(value: f64, unit: Unit) -> String {
+    format!("{} {}", figure(value), unit.symbol()).trim_end().to_owned()
 }
 
 /// Three digits that count, thousands apart.

@@ -156,7 +156,8 @@ impl Http {
         }
         let mut due_ns = monotonic_ns();
         for number in 0..job.events {
-            due_ns += job.interval_ns;
+            // Late: what comes later is late too, since catching up would be a burst.
+            due_ns = (due_ns + job.interval_ns).max(monotonic_ns());
             let pause_ns = due_ns.saturating_sub(monotonic_ns());
             if job.interval_ns > 0 && pause_ns > 0 {
                 std::thread::sleep(Duration::from_nanos(pause_ns));

@@ -64,8 +64,8 @@ pub(crate) struct Places {
     pub(crate) server: PathBuf,
     /// A directory for sockets and settings, removed by whoever made it.
     pub(crate) scratch: PathBuf,
-    /// sockudo's binary.
-    pub(crate) sockudo: Option<PathBuf>,
+    /// sockudo's binary, or why there is none.
+    pub(crate) sockudo: Result<PathBuf, &'static str>,
     /// A Laravel application with Reverb.
     pub(crate) reverb: Option<PathBuf>,
 }

@@ -16,11 +16,7 @@ use crate::server::{APP, KEY, SECRET};
 
 /// The server in Rust, from the registry.
 pub(super) fn sockudo(places: &Places) -> Result<(Program, SocketAddr), Failure> {
-    let binary = places
-        .sockudo
-        .as_ref()
-        .filter(|binary| binary.exists())
-        .ok_or_else(|| Failure::new("not installed; `bench/run --rivals` builds it, once"))?;
+    let binary = places.sockudo.as_ref().map_err(|why| Failure::new(*why))?;
     let address = free_address()?;
     let settings = json!({
         "debug": false,

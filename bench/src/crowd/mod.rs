@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::contestant::Contestant;
 use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::server::{KEY, SECRET};
@@ -182,21 +181,21 @@ impl Crowd {
     ///
     /// # Errors
     /// As [`Crowd::join`].
-    pub(crate) fn gather(contestant: &Contestant, audience: Audience) -> Result<(Self, Joined), Failure> {
+    pub(crate) fn gather(address: SocketAddr, audience: Audience) -> Result<Self, Failure> {
         let mut crowd = Self::start()?;
-        let joined = crowd.join(contestant, audience)?;
-        Ok((crowd, joined))
+        crowd.join(address, audience)?;
+        Ok(crowd)
     }
 
     /// Connects and subscribes `audience`.
     ///
     /// # Errors
     /// When a connection is refused, or not subscribed in time.
-    pub(crate) fn join(&mut self, contestant: &Contestant, audience: Audience) -> Result<Joined, Failure> {
+    pub(crate) fn join(&mut self, address: SocketAddr, audience: Audience) -> Result<Joined, Failure> {
         let holders = self.holders.len();
-        let bounds = |part: usize| audience.count * part / holders;
+        let bounds = |part| bound(audience.count, part, holders);
         let orders = (0..holders).map(|part| Order::Join {
-            address: contestant.address(),
+            address,
             source: source(),
             key: KEY.to_owned(),
             secret: SECRET.to_owned(),
@@ -222,7 +221,8 @@ impl Crowd {
     /// # Errors
     /// When a process is gone.
     pub(crate) fn watch(&mut self, each: usize) -> Result<(), Failure> {
-        self.do_it(&Order::Watch { each: each as u64 })
+        let order = Order::Watch { each: each as u64 };
+        done(&self.order(|_| &order)?)
     }
 
     /// Waits until all events are there, or none comes any more.
@@ -248,26 +248,23 @@ impl Crowd {
     pub(crate) fn churn(&mut self, rounds: usize, channel: &str) -> Result<(), Failure> {
         let order = Order::Churn { rounds, channel: channel.to_owned() };
         let idle = Order::Churn { rounds: 0, channel: channel.to_owned() };
-        let answers = self.order(|part| if part == 0 { &order } else { &idle })?;
-        done(&answers)
+        done(&self.order(|part| if part == 0 { &order } else { &idle })?)
     }
 
-    /// Closes all connections but the first `keep` of each process.
+    /// Closes all connections but those of the first `keep` that joined, which have to have joined together.
     ///
     /// # Errors
     /// When a process is gone.
     pub(crate) fn leave(&mut self, keep: usize) -> Result<(), Failure> {
-        self.do_it(&Order::Leave { keep })
+        let holders = self.holders.len();
+        let part = |part| Order::Leave { keep: bound(keep, part + 1, holders) - bound(keep, part, holders) };
+        let orders: Vec<Order> = (0..holders).map(part).collect();
+        done(&self.order(|part| &orders[part])?)
     }
 
     /// Who holds the connections.
     pub(crate) fn processes(&self) -> Vec<u32> {
         self.holders.iter().map(|holder| holder.child.id()).collect()
-    }
-
-    fn do_it(&mut self, order: &Order) -> Result<(), Failure> {
-        let answers = self.order(|_| order)?;
-        done(&answers)
     }
 
     /// Tells all, then hears all.
@@ -321,6 +318,11 @@ impl Drop for Holder {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where the part `part` of `count` begins, which `parts` share.
+fn bound(count: usize, part: usize, parts: usize) -> usize {
+    count * part / parts
 }
 
 fn done(answers: &[Answer]) -> Result<(), Failure> {

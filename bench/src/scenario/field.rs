@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Stage;
-use crate::accounting::{Meter, Used};
+use crate::accounting::{Meter, Used, quiet};
 use crate::contestant::{Contestant, Kind};
 use crate::crowd::{Audience, Crowd, Receipt};
 use crate::failure::Failure;
@@ -63,7 +63,10 @@ impl Field {
             });
             match side {
                 Ok(side) => field.sides.push(side),
-                Err(failure) => field.excuse(kind, failure)?,
+                Err(failure) => {
+                    let told = !stage.excused.borrow_mut().insert(kind);
+                    field.excuse(kind, failure, told)?;
+                }
             }
         }
         Ok(field)
@@ -115,7 +118,11 @@ impl Field {
             if let Err(failure) = what(&mut self.sides[index], &mut self.samples) {
                 let side = self.sides.swap_remove(index);
                 self.samples.forget(&kind.of(""));
-                self.excuse(kind, Failure::new(format!("{failure}; it said:{}", side.contestant.said())))?;
+                self.excuse(
+                    kind,
+                    Failure::new(format!("{failure}; it said:{}", side.contestant.said())),
+                    false,
+                )?;
                 continue;
             }
             for used in meters.iter().filter_map(|meter| meter.read().ok()) {
@@ -127,11 +134,13 @@ impl Field {
     }
 
     /// A rival may fail.
-    fn excuse(&mut self, kind: Kind, failure: Failure) -> Result<(), Failure> {
+    fn excuse(&mut self, kind: Kind, failure: Failure, told: bool) -> Result<(), Failure> {
         if !kind.is_rival() {
             return Err(Failure::new(format!("{}: {failure}", kind.name())));
         }
-        crate::progress(&format!("{} takes no part: {failure}", kind.name()));
+        if !told {
+            crate::progress(&format!("{} takes no part: {failure}", kind.name()));
+        }
         self.absent.insert(kind, failure.to_string());
         Ok(())
     }
@@ -141,6 +150,15 @@ impl Field {
         let mut kinds: Vec<Kind> = self.sides.iter().map(|side| side.contestant.kind).collect();
         kinds.sort_unstable();
         kinds
+    }
+
+    /// Takes over what an earlier run of the same field found.
+    pub(super) fn carry_on(&mut self, earlier: Figures) {
+        self.samples = earlier.samples;
+        for (kind, share) in earlier.crowd_share {
+            let ours = self.crowd_share.entry(kind).or_default();
+            *ours = ours.max(share);
+        }
     }
 
     /// Ends all of them, and gives their figures for the page.
@@ -168,7 +186,16 @@ impl Side {
     /// # Errors
     /// As [`Crowd::join`].
     pub(super) fn join(&mut self, audience: Audience) -> Result<crate::crowd::Joined, Failure> {
-        self.crowd.join(&self.contestant, audience)
+        self.crowd.join(self.contestant.address(), audience)
+    }
+
+    /// Has everybody leave but the first `keep`, and waits until the contestant has done with it.
+    ///
+    /// # Errors
+    /// When the contestant is gone.
+    pub(super) fn leave(&mut self, keep: usize) -> Result<(), Failure> {
+        self.crowd.leave(keep)?;
+        quiet(self.contestant.pid())
     }
 
     /// Publishes `job`, shared out among the publishers by channels, and waits until everything has been received.

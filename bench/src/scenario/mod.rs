@@ -5,17 +5,26 @@
 //! its lines come from the same repetitions; where contestants are compared ([`field`]) they take turns within each.
 
 mod ask;
+mod attached;
 mod burst;
 mod call;
+mod channels;
+mod connect;
+mod deflate;
 mod fanout;
 mod field;
+mod growth;
 mod laravel;
 mod latency;
+mod memory;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::contestant::Places;
+use crate::contestant::{Kind, Places};
 use crate::failure::Failure;
 use crate::measurement::Section;
 use crate::php::Php;
@@ -34,8 +43,20 @@ pub(crate) struct Scenario {
 }
 
 /// All scenarios, in the order of the page.
-pub(crate) const ALL: &[Scenario] =
-    &[fanout::SCENARIO, burst::SCENARIO, latency::SCENARIO, call::SCENARIO, laravel::SCENARIO, ask::SCENARIO];
+pub(crate) const ALL: &[Scenario] = &[
+    fanout::SCENARIO,
+    burst::SCENARIO,
+    channels::SCENARIO,
+    memory::SCENARIO,
+    connect::SCENARIO,
+    latency::SCENARIO,
+    call::SCENARIO,
+    attached::SCENARIO,
+    growth::SCENARIO,
+    deflate::SCENARIO,
+    laravel::SCENARIO,
+    ask::SCENARIO,
+];
 
 /// What every scenario is given.
 #[derive(Debug)]
@@ -48,6 +69,8 @@ pub(crate) struct Stage {
     pub(crate) repetitions: usize,
     /// How much of everything.
     pub(crate) size: Size,
+    /// Of whom it was said already that it takes no part.
+    pub(crate) excused: RefCell<BTreeSet<Kind>>,
 }
 
 /// How much is measured.
