@@ -124,12 +124,9 @@ pub(crate) fn publish_all(publishers: &mut [Publisher], jobs: &[Job]) -> Result<
             .zip(jobs)
             .map(|(publisher, job)| scope.spawn(move || publisher.publish(job)))
             .collect();
-        running
-            .into_iter()
-            .map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(Failure::new("a publisher panicked; see above")))
-            })
-            .collect()
+        running.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Failure::new("a publisher panicked; see above")))
+        })
     })
 }
 
