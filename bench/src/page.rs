@@ -45,7 +45,7 @@ impl Page {
     pub(crate) fn markdown(&self) -> String {
         let mut page = String::from("# Fanfare, measured\n\n");
         self.write_machine(&mut page);
-        self.write_goals(&mut page);
+        write_goals(&mut page, &self.sections, &self.failures);
         for section in &self.sections {
             write_section(&mut page, section);
         }
@@ -96,53 +96,51 @@ impl Page {
         }
     }
 
-    /// One row for each thing that a goal asks for, and what each contestant did.
-    fn write_goals(&self, page: &mut String) {
-        let mut claims: Vec<(&Line, &Claim)> = self
-            .sections
-            .iter()
-            .flat_map(|section| &section.lines)
-            .filter_map(|line| Some((line, line.claim.as_ref()?)))
-            .collect();
-        claims.sort_by_key(|(_, claim)| claim.number);
-        page.push_str("## The goals\n\n| | | measured | goal | |");
-        for kind in Kind::ALL {
-            let _ = write!(page, " {} |", kind.name());
-        }
-        page.push_str("\n|--:|---|--:|--:|---|");
-        page.push_str(&"--:|".repeat(Kind::ALL.len()));
-        page.push('\n');
-        for (line, claim) in claims {
-            let Line { what, unit, median, .. } = line;
-            let _ = write!(
-                page,
-                "| {} | {what} | {} | {} | {} |",
-                claim.number,
-                quantity(*median, *unit),
-                line.goal.map_or_else(String::new, |goal| goal_text(goal, *unit)),
-                verdict(line.met)
-            );
-            for kind in Kind::ALL {
-                let found = claim.beside.iter().find(|beside| beside.who == kind.name());
-                let text =
-                    found.map_or_else(|| "–".to_owned(), |beside| quantity(beside.median, beside.unit));
-                let _ = write!(page, " {text} |");
-            }
-            page.push('\n');
-        }
-        page.push('\n');
-        for Unmeasured { name, why } in &self.failures {
-            let _ = writeln!(page, "- **`{name}` could not be measured:** {why}");
-        }
-        if !self.failures.is_empty() {
-            page.push('\n');
-        }
-    }
-
     fn write_verdict(&self, page: &mut String) {
         let goals = || self.sections.iter().flat_map(|section| &section.lines).filter_map(|line| line.met);
         let met = goals().filter(|met| *met).count();
         let _ = writeln!(page, "{met} of {} goals met.", goals().count());
+    }
+}
+
+/// One row for each thing that a goal asks for, and what each contestant did.
+fn write_goals(page: &mut String, sections: &[Section], failures: &[Unmeasured]) {
+    let mut claims: Vec<(&Line, &Claim)> = sections
+        .iter()
+        .flat_map(|section| &section.lines)
+        .filter_map(|line| Some((line, line.claim.as_ref()?)))
+        .collect();
+    claims.sort_by_key(|(_, claim)| claim.number);
+    page.push_str("## The goals\n\n| | | measured | goal | |");
+    for kind in Kind::ALL {
+        let _ = write!(page, " {} |", kind.name());
+    }
+    page.push_str("\n|--:|---|--:|--:|---|");
+    page.push_str(&"--:|".repeat(Kind::ALL.len()));
+    page.push('\n');
+    for (line, claim) in claims {
+        let Line { what, unit, median, .. } = line;
+        let _ = write!(
+            page,
+            "| {} | {what} | {} | {} | {} |",
+            claim.number,
+            quantity(*median, *unit),
+            line.goal.map_or_else(String::new, |goal| goal_text(goal, *unit)),
+            verdict(line.met)
+        );
+        for kind in Kind::ALL {
+            let found = claim.beside.iter().find(|beside| beside.who == kind.name());
+            let text = found.map_or_else(|| "–".to_owned(), |beside| quantity(beside.median, beside.unit));
+            let _ = write!(page, " {text} |");
+        }
+        page.push('\n');
+    }
+    page.push('\n');
+    for Unmeasured { name, why } in failures {
+        let _ = writeln!(page, "- **`{name}` could not be measured:** {why}");
+    }
+    if !failures.is_empty() {
+        page.push('\n');
     }
 }
 
@@ -218,6 +216,7 @@ fn figure(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurement::Beside;
 
     #[test]
     fn figures_show_three_digits_that_count() {
@@ -241,5 +240,26 @@ mod tests {
         assert!(page.contains("| x | 200 ns | 180 – 300 | ≤ 250 ns | met |"), "{page}");
         assert!(page.contains("| x | 260 ns | 260 – 260 | ≤ 250 ns | **not met** |"), "{page}");
         assert!(page.contains("\n- a remark\n"), "{page}");
+    }
+
+    #[test]
+    fn the_first_table_has_a_column_for_each_contestant() {
+        let beside = |kind: Kind, median| Beside { who: kind.name(), unit: Unit::Microseconds, median };
+        let line = Line::new("CPU", Unit::Times, vec![1.1])
+            .goal(Goal::AtMost(1.15))
+            .claim(1, vec![beside(Kind::Fanfare, 8.8), beside(Kind::Floor, 8.0)]);
+        let section = Section {
+            name: "x",
+            title: "X",
+            lines: vec![Line::new("no goal", Unit::Count, vec![1.0]), line],
+            remarks: Vec::new(),
+            charts: Vec::new(),
+        };
+        let failures = [Unmeasured { name: "burst", why: "no port".to_owned() }];
+        let mut page = String::new();
+        write_goals(&mut page, &[section], &failures);
+        assert!(page.contains("| 1 | CPU | 1.10 × | ≤ 1.15 × | met | 8.80 µs | 8 µs | – | – |"), "{page}");
+        assert!(!page.contains("no goal"), "{page}");
+        assert!(page.contains("- **`burst` could not be measured:** no port"), "{page}");
     }
 }

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
+use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -22,6 +23,8 @@ use crate::tick::{Tick, monotonic_ns};
 
 const ORDERS: u64 = u64::MAX;
 const EVENTS_MAX: usize = 1_024;
+/// Standard input and output, epoll, and what the system opens by itself.
+const FILES_BESIDE: usize = 16;
 const READ_BYTES: usize = 512 * 1024;
 /// How long nothing may happen before what is waited for is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -127,6 +130,15 @@ impl Process {
         self.failure = None;
         match order {
             Order::Join { address, source, key, secret, audience } => {
+                let files = (self.clients.len() + audience.count + FILES_BESIDE) as u64;
+                let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+                if files > limit {
+                    let why = format!(
+                        "expected that a process may open {files} files, one for each connection, but found a limit of {limit}; \
+                         raise the hard limit (ulimit -Hn) and start again"
+                    );
+                    return answer(&Answer::Failed { why });
+                }
                 self.manners = Some(Manners { host: address.to_string(), key, secret, audience });
                 let (joined, began_ns) = (Joined::default(), monotonic_ns());
                 self.task = Task::Join { address, source, opened: 0, subscribed: 0, joined, began_ns };
