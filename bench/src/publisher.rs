@@ -130,21 +130,21 @@ pub(crate) fn publish_all(publishers: &mut [Publisher], jobs: &[Job]) -> Result<
     })
 }
 
-/// One kept connection.
+/// One connection, kept for as long as the server keeps it.
 #[derive(Debug)]
 pub(crate) struct Http {
+    address: SocketAddr,
     stream: TcpStream,
+    /// The server said with its last answer that it closes.
+    closing: bool,
     kind: Kind,
     received: Vec<u8>,
 }
 
 impl Http {
     fn connect(address: SocketAddr, kind: Kind) -> Result<Self, Failure> {
-        let refused = || Failure::system(format!("connect to {address} to publish"));
-        let stream = TcpStream::connect(address).map_err(refused())?;
-        stream.set_nodelay(true).map_err(refused())?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(refused())?;
-        Ok(Self { stream, kind, received: Vec::new() })
+        let stream = open(address)?;
+        Ok(Self { address, stream, closing: false, kind, received: Vec::new() })
     }
 
     fn publish(&mut self, job: &Job) -> Result<(), Failure> {
@@ -159,6 +159,10 @@ impl Http {
             if job.interval_ns > 0 && pause_ns > 0 {
                 std::thread::sleep(Duration::from_nanos(pause_ns));
             }
+            if self.closing {
+                self.stream = open(self.address)?;
+                self.closing = false;
+            }
             let request = self.request(job, number)?;
             self.stream.write_all(&request).map_err(Failure::system("publish over HTTP"))?;
             self.answer()?;
@@ -170,8 +174,8 @@ impl Http {
     fn publish_together(&mut self, job: &Job) -> Result<(), Failure> {
         let writer = Self {
             stream: self.stream.try_clone().map_err(Failure::system("publish over HTTP"))?,
-            kind: self.kind,
             received: Vec::new(),
+            ..*self
         };
         std::thread::scope(|scope| {
             let writing = scope.spawn(move || {
@@ -204,6 +208,8 @@ impl Http {
         loop {
             if let Some(answer) = http::first(&self.received) {
                 let (status, bytes) = (answer.status(), answer.bytes);
+                self.closing =
+                    answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
                 if status != Some(200) {
                     let found = String::from_utf8_lossy(&self.received).into_owned();
                     return Err(Failure::new(format!("expected status 200 for an event, but found {found}")));
@@ -219,6 +225,14 @@ impl Http {
             self.received.extend_from_slice(&chunk[..count]);
         }
     }
+}
+
+fn open(address: SocketAddr) -> Result<TcpStream, Failure> {
+    let refused = || Failure::system(format!("connect to {address} to publish"));
+    let stream = TcpStream::connect(address).map_err(refused())?;
+    stream.set_nodelay(true).map_err(refused())?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(refused())?;
+    Ok(stream)
 }
 
 /// The query of a signed publication, as Pusher's HTTP API has it.
