@@ -13,7 +13,7 @@ use crate::tick::monotonic_ns;
 const QUIET_NS: u64 = 1_000_000;
 const LOOK: Duration = Duration::from_millis(40);
 /// Some seconds: who is never quiet is measured as it is.
-const LOOKS_MAX: usize = 150;
+const LOOKS_MAX: usize = 100;
 
 /// Nanoseconds that all threads of `process` ran.
 ///

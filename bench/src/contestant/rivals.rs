@@ -72,6 +72,8 @@ pub(super) fn reverb(places: &Places) -> Result<(Program, SocketAddr), Failure> 
         .current_dir(application)
         .envs([("REVERB_APP_ID", APP), ("REVERB_APP_KEY", KEY), ("REVERB_APP_SECRET", SECRET)])
         .envs([("REVERB_MAX_REQUEST_SIZE", "1000000"), ("REVERB_APP_RATE_LIMITING_ENABLED", "false")])
+        // It looks there every few seconds whether it is to restart.
+        .env("CACHE_STORE", "array")
         .envs([("REVERB_SCALING_ENABLED", "false"), ("APP_DEBUG", "false"), ("APP_ENV", "production")]);
     serving(&mut command, address)
 }

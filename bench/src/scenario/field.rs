@@ -4,7 +4,7 @@
 //! backwards, so that what disturbs the machine disturbs all of them. Owns also what happens when a rival cannot go on:
 //! it leaves the scenario, with the reason on the page. Fanfare and the floor have to go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -35,6 +35,8 @@ pub(super) struct Field {
     absent: BTreeMap<Kind, String>,
     /// The largest share of a processor that a process of the crowd took while its contestant was measured.
     crowd_share: BTreeMap<Kind, f64>,
+    /// Who took part in an earlier run.
+    took_part: BTreeSet<Kind>,
     pub(super) samples: Samples,
 }
 
@@ -53,6 +55,7 @@ impl Field {
             sides: Vec::new(),
             absent: BTreeMap::new(),
             crowd_share: BTreeMap::new(),
+            took_part: BTreeSet::new(),
             samples: Samples::default(),
         };
         for &kind in kinds {
@@ -155,6 +158,8 @@ impl Field {
     /// Takes over what an earlier run of the same field found.
     pub(super) fn carry_on(&mut self, earlier: Figures) {
         self.samples = earlier.samples;
+        self.took_part.extend(earlier.kinds);
+        self.absent.extend(earlier.absent);
         for (kind, share) in earlier.crowd_share {
             let ours = self.crowd_share.entry(kind).or_default();
             *ours = ours.max(share);
@@ -166,7 +171,9 @@ impl Field {
     /// # Errors
     /// When our server does not leave in good order.
     pub(super) fn finish(self) -> Result<Figures, Failure> {
-        let kinds = self.kinds();
+        let mut kinds = self.took_part.clone();
+        kinds.extend(self.kinds());
+        let kinds = kinds.into_iter().filter(|kind| !self.absent.contains_key(kind)).collect();
         for Side { contestant, crowd, publishers } in self.sides {
             drop((crowd, publishers));
             contestant.stop()?;
