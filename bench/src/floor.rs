@@ -11,6 +11,7 @@
 //!
 //! A subscriber that does not read is waited for: a floor drops nothing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,9 +36,10 @@ const WELCOME: &[u8] =
 /// A publication, as Pusher's HTTP API has it; with more fields, which are ignored.
 #[derive(Debug, Deserialize)]
 struct Publication<'a> {
-    name: &'a str,
     #[serde(borrow)]
-    data: std::borrow::Cow<'a, str>,
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Cow<'a, str>,
     channel: Option<&'a str>,
     channels: Option<Vec<&'a str>>,
 }
@@ -134,10 +136,10 @@ impl Floor {
             Ok(0) => false,
             Ok(count) => {
                 let received = if client.pending.is_empty() {
-                    std::borrow::Cow::Borrowed(&buffer[..count])
+                    Cow::Borrowed(&buffer[..count])
                 } else {
                     client.pending.extend_from_slice(&buffer[..count]);
-                    std::borrow::Cow::Owned(std::mem::take(&mut client.pending))
+                    Cow::Owned(std::mem::take(&mut client.pending))
                 };
                 self.serve(id, &mut client, &received)
             }
@@ -146,7 +148,7 @@ impl Floor {
         if alive {
             self.clients[id] = Some(client);
         } else {
-            self.forget(id, &client);
+            self.forget(&client);
         }
     }
 
@@ -182,7 +184,7 @@ impl Floor {
         }
         let Ok(publication) = serde_json::from_slice::<Publication<'_>>(request.body) else { return false };
         for channel in publication.channel.into_iter().chain(publication.channels.into_iter().flatten()) {
-            self.deliver(channel, publication.name, &publication.data);
+            self.deliver(channel, &publication.name, &publication.data);
         }
         send(&client.stream, http::OK)
     }
@@ -236,7 +238,7 @@ impl Floor {
         self.remove(index, place);
     }
 
-    fn forget(&mut self, _id: usize, client: &Client) {
+    fn forget(&mut self, client: &Client) {
         for &(index, place) in &client.subscriptions {
             self.remove(index, place);
         }
@@ -278,4 +280,25 @@ fn between<'a>(text: &'a [u8], before: &[u8]) -> Option<&'a [u8]> {
     let start = text.windows(before.len()).position(|window| window == before)? + before.len();
     let length = text[start..].iter().position(|&byte| byte == b'"')?;
     Some(&text[start..start + length])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publication_may_have_escapes() {
+        let body =
+            br#"{"name":"App\\Events\\Shipped","data":"{\"a\":1}","channels":["orders"],"socket_id":null}"#;
+        let publication: Publication<'_> = serde_json::from_slice(body).unwrap();
+        assert_eq!((&*publication.name, &*publication.data), ("App\\Events\\Shipped", "{\"a\":1}"));
+        assert_eq!(publication.channels.as_deref(), Some(&["orders"][..]));
+    }
+
+    #[test]
+    fn a_channel_is_found_in_a_subscription() {
+        let text = br#"{"data":{"auth":"","channel":"room-1"},"event":"pusher:subscribe"}"#;
+        assert_eq!(between(text, br#""channel":""#), Some(&b"room-1"[..]));
+        assert_eq!(between(b"{}", br#""channel":""#), None);
+    }
 }
