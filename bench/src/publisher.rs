@@ -208,8 +208,9 @@ impl Http {
         loop {
             if let Some(answer) = http::first(&self.received) {
                 let (status, bytes) = (answer.status(), answer.bytes);
-                self.closing =
-                    answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+                // Reverb closes after every answer, and does not say so.
+                self.closing = self.kind == Kind::Reverb
+                    || answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
                 if status != Some(200) {
                     let found = String::from_utf8_lossy(&self.received).into_owned();
                     return Err(Failure::new(format!("expected status 200 for an event, but found {found}")));

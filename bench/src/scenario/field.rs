@@ -144,7 +144,9 @@ impl Field {
         if !told {
             crate::progress(&format!("{} takes no part: {failure}", kind.name()));
         }
-        self.absent.insert(kind, failure.to_string());
+        // In one line, for the list on the page.
+        let why: Vec<String> = failure.to_string().split_whitespace().map(str::to_owned).collect();
+        self.absent.insert(kind, why.join(" "));
         Ok(())
     }
 
