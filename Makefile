@@ -37,8 +37,12 @@ lint: dev ## check format, lints and house rules
 	@exec tests/lint
 
 .PHONY: bench
-bench: build ## measure, and print one page of results
-	@exec bench/run
+bench: build ## measure beside the floor and rivals (some 10 minutes; builds sockudo the first time)
+	@exec bench/run --rivals
+
+.PHONY: bench-full
+bench-full: build ## the same with more repetitions and more of everything (an hour or two)
+	@exec bench/run --rivals --full
 
 .PHONY: dist
 dist: build ## pack the extension, the server and the extension's source, with checksums, in target/dist

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::chart::Chart;
 use crate::failure::Failure;
 
 /// What a line's figures count.
@@ -20,6 +21,18 @@ pub(crate) enum Unit {
     /// How many times.
     #[serde(rename = "×")]
     Times,
+    /// Bytes.
+    #[serde(rename = "B")]
+    Bytes,
+    /// How many in a second.
+    #[serde(rename = "/s")]
+    PerSecond,
+    /// Hundredths.
+    #[serde(rename = "%")]
+    Percent,
+    /// How many.
+    #[serde(rename = "")]
+    Count,
 }
 
 impl Unit {
@@ -29,6 +42,10 @@ impl Unit {
             Self::Nanoseconds => "ns",
             Self::Microseconds => "µs",
             Self::Times => "×",
+            Self::Bytes => "B",
+            Self::PerSecond => "/s",
+            Self::Percent => "%",
+            Self::Count => "",
         }
     }
 }
@@ -71,6 +88,28 @@ pub(crate) struct Line {
     pub(crate) goal: Option<Goal>,
     /// Whether it holds.
     pub(crate) met: Option<bool>,
+    /// Which of the nine goals it decides, if it does.
+    pub(crate) claim: Option<Claim>,
+}
+
+/// What the first table of the page says of a line.
+#[derive(Debug, Serialize)]
+pub(crate) struct Claim {
+    /// The goal's number.
+    pub(crate) number: u8,
+    /// What the contestants did, by name.
+    pub(crate) beside: Vec<Beside>,
+}
+
+/// The figure of one contestant.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Beside {
+    /// Who.
+    pub(crate) who: &'static str,
+    /// What its figure counts.
+    pub(crate) unit: Unit,
+    /// The median of its samples.
+    pub(crate) median: f64,
 }
 
 impl Line {
@@ -88,6 +127,7 @@ impl Line {
             samples,
             goal: None,
             met: None,
+            claim: None,
         }
     }
 
@@ -95,6 +135,12 @@ impl Line {
     pub(crate) fn goal(mut self, goal: Goal) -> Self {
         self.met = Some(goal.is_met_by(self.median));
         self.goal = Some(goal);
+        self
+    }
+
+    /// The same line, as the verdict on goal `number`, beside what each contestant did.
+    pub(crate) fn claim(mut self, number: u8, beside: Vec<Beside>) -> Self {
+        self.claim = Some(Claim { number, beside });
         self
     }
 }
@@ -110,6 +156,8 @@ pub(crate) struct Section {
     pub(crate) lines: Vec<Line>,
     /// How it was measured, and what a reader has to know to use the figures.
     pub(crate) remarks: Vec<String>,
+    /// What is drawn.
+    pub(crate) charts: Vec<Chart>,
 }
 
 /// Figures by name, one per repetition: what the PHP scripts answer, put together.
@@ -144,6 +192,11 @@ impl Samples {
         self.0.contains_key(name)
     }
 
+    /// Forgets the figures whose names begin with `prefix`: of somebody who did not get to the end.
+    pub(crate) fn forget(&mut self, prefix: &str) {
+        self.0.retain(|name, _| !name.starts_with(prefix));
+    }
+
     /// The figures of `name`, each divided by `divisor`.
     ///
     /// # Errors
@@ -151,7 +204,7 @@ impl Samples {
     pub(crate) fn take(&self, name: &str, divisor: f64) -> Result<Vec<f64>, Failure> {
         let figures = self.0.get(name).ok_or_else(|| {
             Failure::new(format!(
-                "expected figures named {name} from the PHP scripts, but found none; bring the script and the scenario in line"
+                "expected figures named {name}, but found none; bring what measures and what shows in line"
             ))
         })?;
         Ok(figures.iter().map(|figure| figure / divisor).collect())
@@ -169,12 +222,6 @@ impl Samples {
     ) -> Result<Vec<f64>, Failure> {
         Ok(self.take(a, 1.0)?.into_iter().zip(self.take(b, 1.0)?).map(|(a, b)| combine(a, b)).collect())
     }
-}
-
-/// The figure below which `share` (0 to 1) of the sorted figures lie.
-pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -197,16 +244,6 @@ mod tests {
         assert_eq!(line(Goal::AtMost(249.0)), Some(false));
         assert_eq!(line(Goal::AtLeast(250.0)), Some(true));
         assert_eq!(line(Goal::AtLeast(251.0)), Some(false));
-    }
-
-    #[test]
-    fn percentiles_are_figures_that_were_measured() {
-        let sorted: Vec<f64> = (1..=200).map(f64::from).collect();
-        assert_eq!(percentile(&sorted, 0.5), 100.0);
-        assert_eq!(percentile(&sorted, 0.99), 198.0);
-        assert_eq!(percentile(&sorted, 1.0), 200.0);
-        assert_eq!(percentile(&[7.0], 0.5), 7.0);
-        assert!(percentile(&[], 0.5).is_nan());
     }
 
     #[test]

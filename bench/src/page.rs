@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::contestant::Kind;
 use crate::machine::{Machine, Noise};
-use crate::measurement::{Goal, Line, Section, Unit};
+use crate::measurement::{Claim, Goal, Line, Section, Unit};
+use crate::scenario::Size;
 
 /// Everything that a run found.
 #[derive(Debug, Serialize)]
@@ -18,10 +20,21 @@ pub(crate) struct Page {
     pub(crate) noise: Noise,
     /// Samples per line.
     pub(crate) repetitions: usize,
-    /// Whether less was measured than usual.
-    pub(crate) quick: bool,
+    /// How much was measured.
+    pub(crate) size: Size,
     /// What.
     pub(crate) sections: Vec<Section>,
+    /// What not.
+    pub(crate) failures: Vec<Unmeasured>,
+}
+
+/// A scenario that could not be measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unmeasured {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Why.
+    pub(crate) why: String,
 }
 
 /// Time given to others from which on a reader has to be warned, in percent of all processors.
@@ -32,6 +45,7 @@ impl Page {
     pub(crate) fn markdown(&self) -> String {
         let mut page = String::from("# Fanfare, measured\n\n");
         self.write_machine(&mut page);
+        write_goals(&mut page, &self.sections, &self.failures);
         for section in &self.sections {
             write_section(&mut page, section);
         }
@@ -74,7 +88,7 @@ impl Page {
             let _ = writeln!(page, "| {name} | {value} |");
         }
         page.push('\n');
-        if self.quick {
+        if self.size == Size::Quick {
             page.push_str("**A quick run: less is measured than usual; not for comparison.**\n\n");
         }
         if others_percent.max(*stolen_percent) > NOISY_PERCENT {
@@ -89,6 +103,47 @@ impl Page {
     }
 }
 
+/// One row for each thing that a goal asks for, and what each contestant did.
+fn write_goals(page: &mut String, sections: &[Section], failures: &[Unmeasured]) {
+    let mut claims: Vec<(&Line, &Claim)> = sections
+        .iter()
+        .flat_map(|section| &section.lines)
+        .filter_map(|line| Some((line, line.claim.as_ref()?)))
+        .collect();
+    claims.sort_by_key(|(_, claim)| claim.number);
+    page.push_str("## The goals\n\n| | | measured | goal | |");
+    for kind in Kind::ALL {
+        let _ = write!(page, " {} |", kind.name());
+    }
+    page.push_str("\n|--:|---|--:|--:|---|");
+    page.push_str(&"--:|".repeat(Kind::ALL.len()));
+    page.push('\n');
+    for (line, claim) in claims {
+        let Line { what, unit, median, .. } = line;
+        let _ = write!(
+            page,
+            "| {} | {what} | {} | {} | {} |",
+            claim.number,
+            quantity(*median, *unit),
+            line.goal.map_or_else(String::new, |goal| goal_text(goal, *unit)),
+            verdict(line.met)
+        );
+        for kind in Kind::ALL {
+            let found = claim.beside.iter().find(|beside| beside.who == kind.name());
+            let text = found.map_or_else(|| "–".to_owned(), |beside| quantity(beside.median, beside.unit));
+            let _ = write!(page, " {text} |");
+        }
+        page.push('\n');
+    }
+    page.push('\n');
+    for Unmeasured { name, why } in failures {
+        let _ = writeln!(page, "- **`{name}` could not be measured:** {why}");
+    }
+    if !failures.is_empty() {
+        page.push('\n');
+    }
+}
+
 fn write_section(page: &mut String, section: &Section) {
     let _ = writeln!(page, "## {}\n", section.title);
     page.push_str("| | median | smallest – largest | goal | |\n|---|--:|--:|--:|---|\n");
@@ -96,20 +151,18 @@ fn write_section(page: &mut String, section: &Section) {
         let Line { what, unit, median, min, max, goal, met, .. } = line;
         let _ = writeln!(
             page,
-            "| {what} | {} {} | {} – {} | {} | {} |",
-            figure(*median),
-            unit.symbol(),
+            "| {what} | {} | {} – {} | {} | {} |",
+            quantity(*median, *unit),
             figure(*min),
             figure(*max),
             goal.map_or_else(String::new, |goal| goal_text(goal, *unit)),
-            match met {
-                Some(true) => "met",
-                Some(false) => "**not met**",
-                None => "",
-            }
+            verdict(*met)
         );
     }
     page.push('\n');
+    for chart in &section.charts {
+        let _ = writeln!(page, "![{}]({})\n", chart.title, chart.file());
+    }
     for remark in &section.remarks {
         let _ = writeln!(page, "- {remark}");
     }
@@ -121,7 +174,20 @@ fn goal_text(goal: Goal, unit: Unit) -> String {
         Goal::AtMost(bound) => ('≤', bound),
         Goal::AtLeast(bound) => ('≥', bound),
     };
-    format!("{sign} {} {}", figure(bound), unit.symbol())
+    format!("{sign} {}", quantity(bound, unit))
+}
+
+fn verdict(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "met",
+        Some(false) => "**not met**",
+        None => "",
+    }
+}
+
+/// A figure with its unit.
+fn quantity(value: f64, unit: Unit) -> String {
+    format!("{} {}", figure(value), unit.symbol()).trim_end().to_owned()
 }
 
 /// Three digits that count, thousands apart.
@@ -150,6 +216,7 @@ fn figure(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurement::Beside;
 
     #[test]
     fn figures_show_three_digits_that_count() {
@@ -166,11 +233,33 @@ mod tests {
             title: "X",
             lines: vec![line(vec![180.0, 200.0, 300.0]), line(vec![260.0])],
             remarks: vec!["a remark".to_owned()],
+            charts: Vec::new(),
         };
         let mut page = String::new();
         write_section(&mut page, &section);
         assert!(page.contains("| x | 200 ns | 180 – 300 | ≤ 250 ns | met |"), "{page}");
         assert!(page.contains("| x | 260 ns | 260 – 260 | ≤ 250 ns | **not met** |"), "{page}");
         assert!(page.contains("\n- a remark\n"), "{page}");
+    }
+
+    #[test]
+    fn the_first_table_has_a_column_for_each_contestant() {
+        let beside = |kind: Kind, median| Beside { who: kind.name(), unit: Unit::Microseconds, median };
+        let line = Line::new("CPU", Unit::Times, vec![1.1])
+            .goal(Goal::AtMost(1.15))
+            .claim(1, vec![beside(Kind::Fanfare, 8.8), beside(Kind::Floor, 8.0)]);
+        let section = Section {
+            name: "x",
+            title: "X",
+            lines: vec![Line::new("no goal", Unit::Count, vec![1.0]), line],
+            remarks: Vec::new(),
+            charts: Vec::new(),
+        };
+        let failures = [Unmeasured { name: "burst", why: "no port".to_owned() }];
+        let mut page = String::new();
+        write_goals(&mut page, &[section], &failures);
+        assert!(page.contains("| 1 | CPU | 1.10 × | ≤ 1.15 × | met | 8.80 µs | 8 µs | – | – |"), "{page}");
+        assert!(!page.contains("no goal"), "{page}");
+        assert!(page.contains("- **`burst` could not be measured:** no port"), "{page}");
     }
 }

@@ -1,19 +1,17 @@
 //! The real server, started for a scenario and stopped after it.
 //!
-//! Owns its process, its configuration (defaults but for what the scenario says) and its log. Assumes a directory
-//! that it may put the socket into.
+//! Owns its configuration (defaults but for what the scenario says). Assumes a directory that it may put the socket
+//! into.
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::program::Program;
 
 /// The tenant that everything here publishes for.
 pub(crate) const APP: &str = "bench";
@@ -22,18 +20,14 @@ pub(crate) const KEY: &str = "bench-key";
 /// Its secret, good for the length of a run on the loopback interface.
 pub(crate) const SECRET: &str = "bench-secret";
 
-/// Lines of the log that are kept, for the message when something fails.
-const LOG_LINES_KEPT: usize = 20;
-
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    program: Program,
     /// Where PHP meets it.
     pub(crate) socket: PathBuf,
     /// Where clients connect.
     pub(crate) address: SocketAddr,
-    log: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Server {
@@ -50,36 +44,26 @@ impl Server {
             "log": {"level": "info", "format": "json"},
             "apps": [{"id": APP, "key": KEY, "secret": SECRET}],
         });
-        let mut child = Command::new(binary)
-            .args(["serve", "--config", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(Failure::system(format!("start the server {}; run `make build`", binary.display())))?;
+        let mut command = Command::new(binary);
+        let mut program = Program::start(command.args(["serve", "--config", "-"]), "run `make build`")?;
         // Given up at once: the end of the configuration is the end of the pipe.
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin
+        if let Some(mut input) = program.input() {
+            input
                 .write_all(configuration.to_string().as_bytes())
                 .map_err(Failure::system("hand the server its configuration"))?;
         }
-        let stderr = child.stderr.take().ok_or_else(|| Failure::new("the server has no standard error"))?;
-        let log = Arc::new(Mutex::new(VecDeque::new()));
-        let unserved: SocketAddr = ([0, 0, 0, 0], 0).into();
-        let mut server = Self { child, socket, address: unserved, log };
-        server.address = server.follow_log(stderr)?;
-        Ok(server)
+        let address = program.wait_for(serving_address)?;
+        Ok(Self { program, socket, address })
     }
 
     /// The server's process.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.program.pid()
     }
 
     /// The last lines of its log.
     pub(crate) fn log(&self) -> String {
-        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().fold(String::new(), |text, line| text + "\n  " + line)
+        self.program.said()
     }
 
     /// Ends it in good order.
@@ -87,8 +71,7 @@ impl Server {
     /// # Errors
     /// When it does not leave with exit code 0: then what it was measured doing is not to be trusted.
     pub(crate) fn stop(mut self) -> Result<(), Failure> {
-        self.terminate();
-        let status = self.child.wait().map_err(Failure::system("wait for the server"))?;
+        let status = self.program.stop()?;
         if status.success() {
             return Ok(());
         }
@@ -96,48 +79,6 @@ impl Server {
             "expected the server to leave with exit code 0, but found {status}; it said:{}",
             self.log()
         )))
-    }
-
-    /// Reads the log up to the address; a thread reads the rest, so that the server never waits for us.
-    fn follow_log(&self, stderr: ChildStderr) -> Result<SocketAddr, Failure> {
-        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-        let kept = Arc::clone(&self.log);
-        let keep = move |line: String| {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() == LOG_LINES_KEPT {
-                kept.pop_front();
-            }
-            kept.push_back(line);
-        };
-        for line in lines.by_ref() {
-            let serving = serving_address(&line);
-            keep(line);
-            if let Some(address) = serving {
-                std::thread::spawn(move || lines.for_each(keep));
-                return Ok(address);
-            }
-        }
-        Err(Failure::new(format!(
-            "expected the server to serve, but found that it ended; it said:{}",
-            self.log()
-        )))
-    }
-
-    fn terminate(&self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // It fails when the server is gone, which `wait` tells.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // After `stop` there is nothing left to end, and the standard library knows it.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.terminate();
-            let _ = self.child.wait();
-        }
     }
 }
 

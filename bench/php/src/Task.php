@@ -25,6 +25,22 @@ final class Task
         return new self(is_array($values) ? $values : []);
     }
 
+    /** The next task of a script that is given several, a line each; null when there is none any more. */
+    public static function fromLine(): ?self
+    {
+        $line = fgets(STDIN);
+        $values = $line === false ? null : json_decode($line, true, flags: JSON_THROW_ON_ERROR);
+
+        return is_array($values) ? new self($values) : null;
+    }
+
+    public function part(string $name): self
+    {
+        $value = $this->values[$name] ?? null;
+
+        return is_array($value) ? new self($value) : throw $this->unexpected($name, 'an object', $value);
+    }
+
     public function text(string $name): string
     {
         $value = $this->values[$name] ?? null;
@@ -51,7 +67,7 @@ final class Task
     /** @param array<string, mixed> $result */
     public function answer(array $result): void
     {
-        fwrite(STDOUT, json_encode($result, JSON_THROW_ON_ERROR));
+        fwrite(STDOUT, json_encode($result, JSON_THROW_ON_ERROR)."\n");
     }
 
     private function unexpected(string $name, string $expected, mixed $found): RuntimeException

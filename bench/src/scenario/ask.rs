@@ -6,26 +6,25 @@
 use serde_json::json;
 
 use super::{Scenario, Stage};
+use crate::crowd::{self, Audience, Crowd};
 use crate::failure::Failure;
 use crate::measurement::{Goal, Line, Samples, Section, Unit};
-use crate::server::{KEY, SECRET};
-use crate::subscriber::Subscriber;
 
 pub(super) const SCENARIO: Scenario =
     Scenario { name: "ask", about: "µs per Fanfare::members(), by the extension and over HTTP", run };
 
-const CHANNEL: &str = "presence-room";
 const MEMBERS: usize = 10;
 
 fn run(stage: &Stage) -> Result<Section, Failure> {
-    let rounds = stage.amount(60, 10);
+    let rounds = stage.amount(60, 30, 10);
     let mut samples = Samples::default();
     let server = stage.server(&json!({}))?;
-    let join = |id: usize| Subscriber::join(server.address, KEY, SECRET, CHANNEL, &id.to_string());
-    let members: Vec<Subscriber> = (0..MEMBERS).map(join).collect::<Result<_, _>>()?;
+    let audience = Audience { presence: true, ..Audience::new(MEMBERS, MEMBERS) };
+    let members = Crowd::gather(server.address, audience)?;
+    let channel = crowd::channel(0, true);
     stage.repeat("ask", || {
         let url = format!("http://{}", server.address);
-        let task = json!({"rounds": rounds, "url": url, "channel": CHANNEL, "members": MEMBERS});
+        let task = json!({"rounds": rounds, "url": url, "channel": channel, "members": MEMBERS});
         samples.add_answer(&stage.script("ask.php", &server, task)?)
     })?;
     drop(members);
@@ -41,9 +40,9 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         Ok(Line::new(what, Unit::Times, samples.pair(a, b, |a, b| a / b)?))
     };
     let lines = vec![
-        single("`$sidecar->ask('GET', '/channels/presence-room/users')`", "ask")?,
+        single("`$sidecar->ask('GET', '/channels/presence-room-000000/users')`", "ask")?,
         // Well under a millisecond.
-        single("`Fanfare::members('presence-room')`, by the extension", "extension")?
+        single("`Fanfare::members('presence-room-000000')`, by the extension", "extension")?
             .goal(Goal::AtMost(500.0)),
         single("… over HTTP, by the Unix socket", "unix")?,
         single("… over HTTP, to the port", "url")?,
@@ -54,5 +53,11 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         "{MEMBERS} members are on the channel; their names are asked for and read. The lines take turns in the same \
          process. HTTP connections are kept, and each request is signed. The server sleeps between two questions."
     )];
-    Ok(Section { name: SCENARIO.name, title: "One question to the server", lines, remarks })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "One question to the server",
+        lines,
+        remarks,
+        charts: Vec::new(),
+    })
 }

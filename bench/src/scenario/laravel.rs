@@ -5,9 +5,9 @@
 use serde_json::json;
 
 use super::{Scenario, Stage};
+use crate::contestant::{Contestant, Kind};
 use crate::failure::Failure;
 use crate::measurement::{Goal, Line, Samples, Section, Unit};
-use crate::post_target;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "laravel",
@@ -16,8 +16,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 fn run(stage: &Stage) -> Result<Section, Failure> {
-    let rounds = stage.amount(60, 10);
-    let post_url = format!("http://{}", post_target::serve()?);
+    let rounds = stage.amount(60, 20, 10);
+    let floor = Contestant::start(Kind::Floor, &stage.places, &json!({}))?;
+    let post_url = format!("http://{}", floor.address());
     let mut samples = Samples::default();
     let server = stage.server(&json!({}))?;
     stage.repeat("laravel", || {
@@ -25,6 +26,7 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
         samples.add_answer(&stage.script("laravel.php", &server, task)?)
     })?;
     server.stop()?;
+    floor.stop()?;
     section(&samples)
 }
 
@@ -64,5 +66,5 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
          reads it and answers `{}`."
             .to_owned(),
     ];
-    Ok(Section { name: SCENARIO.name, title: "One broadcast in Laravel", lines, remarks })
+    Ok(Section { name: SCENARIO.name, title: "One broadcast in Laravel", lines, remarks, charts: Vec::new() })
 }

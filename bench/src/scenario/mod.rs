@@ -1,18 +1,30 @@
 //! The scenarios. Each is a file here and a row in [`ALL`]: it sets its stage, measures, and hands back a
 //! [`Section`].
 //!
-//! Every scenario measures with a new PHP process per repetition, after a warm-up that is not counted, and hands
-//! back one sample per repetition and line. All its lines come from the same repetitions.
+//! Every scenario measures after a warm-up that is not counted, and hands back one sample per repetition and line. All
+//! its lines come from the same repetitions; where contestants are compared ([`field`]) they take turns within each.
 
 mod ask;
+mod attached;
+mod burst;
 mod call;
+mod channels;
+mod connect;
+mod deflate;
+mod fanout;
+mod field;
+mod growth;
 mod laravel;
 mod latency;
+mod memory;
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::contestant::{Kind, Places};
 use crate::failure::Failure;
 use crate::measurement::Section;
 use crate::php::Php;
@@ -31,27 +43,53 @@ pub(crate) struct Scenario {
 }
 
 /// All scenarios, in the order of the page.
-pub(crate) const ALL: &[Scenario] = &[call::SCENARIO, laravel::SCENARIO, latency::SCENARIO, ask::SCENARIO];
+pub(crate) const ALL: &[Scenario] = &[
+    fanout::SCENARIO,
+    burst::SCENARIO,
+    channels::SCENARIO,
+    memory::SCENARIO,
+    connect::SCENARIO,
+    latency::SCENARIO,
+    call::SCENARIO,
+    attached::SCENARIO,
+    growth::SCENARIO,
+    deflate::SCENARIO,
+    laravel::SCENARIO,
+    ask::SCENARIO,
+];
 
 /// What every scenario is given.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// The server's binary.
-    pub(crate) binary: PathBuf,
-    /// A directory for sockets, removed by whoever made it.
-    pub(crate) scratch: PathBuf,
+    /// Where the contestants are.
+    pub(crate) places: Places,
     /// PHP and its scripts.
     pub(crate) php: Php,
     /// Samples per line.
     pub(crate) repetitions: usize,
-    /// Less of everything, for trying the bench itself.
-    pub(crate) quick: bool,
+    /// How much of everything.
+    pub(crate) size: Size,
+    /// Of whom it was said already that it takes no part.
+    pub(crate) excused: RefCell<BTreeSet<Kind>>,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Size {
+    /// As little as tries everything.
+    Quick,
+    /// Some ten minutes.
+    Short,
+    /// As much as makes figures quiet.
+    Full,
 }
 
 impl Stage {
     /// Starts a server with its defaults but for `limits`.
     fn server(&self, limits: &Value) -> Result<Server, Failure> {
-        Server::start(&self.binary, &self.scratch, limits)
+        let Places { server, scratch, .. } = &self.places;
+        Server::start(server, scratch, limits)
     }
 
     /// Runs a PHP script against `server`; `more` is added to what every script is told.
@@ -86,8 +124,12 @@ impl Stage {
         Ok(())
     }
 
-    /// `full`, or `quick` when that is asked for.
-    fn amount(&self, full: usize, quick: usize) -> usize {
-        if self.quick { quick } else { full }
+    /// How many there have to be of something, by how much is measured.
+    fn amount(&self, full: usize, short: usize, quick: usize) -> usize {
+        match self.size {
+            Size::Quick => quick,
+            Size::Short => short,
+            Size::Full => full,
+        }
     }
 }
