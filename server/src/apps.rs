@@ -25,6 +25,8 @@ pub struct AppIndex(pub usize);
 pub struct App {
     /// Which one.
     pub index: AppIndex,
+    /// What it is known by, in all nodes.
+    pub id: Arc<str>,
     settings: ArcSwap<Settings>,
     /// Its channels.
     pub directory: Directory,
@@ -76,6 +78,7 @@ impl App {
     fn new(index: AppIndex, configured: config::App) -> Arc<Self> {
         Arc::new(Self {
             index,
+            id: configured.id.as_str().into(),
             directory: Directory::default(),
             cache: EventCache::new((&configured.limits).into()),
             users: Users::default(),

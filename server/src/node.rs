@@ -17,12 +17,15 @@ use tokio_rustls::rustls;
 use tracing::{Level, trace};
 
 use crate::apps::{App, AppIndex, Apps, Changes};
-use crate::broker::memory::MemoryBroker;
+use crate::broker::frame::Published;
+use crate::broker::{Broker, Topic};
 use crate::config::{self, Configuration};
 use crate::frame;
 use crate::http::Proxies;
 use crate::hub::users::Attendance;
-use crate::hub::{Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard};
+use crate::hub::{
+    Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard, delivery,
+};
 use crate::lifecycle::Phase;
 use crate::limits::Limits;
 use crate::logs::{self, Sparingly};
@@ -62,7 +65,8 @@ pub struct Node {
     /// Who watches publications pass.
     pub tails: Tails,
     webhooks: Webhooks,
-    broker: MemoryBroker,
+    /// How the other nodes are heard and told.
+    pub broker: Arc<dyn Broker>,
     mailboxes: Vec<mpsc::UnboundedSender<Post>>,
     /// Where the server is in its life.
     pub phase: watch::Receiver<Phase>,
@@ -70,8 +74,6 @@ pub struct Node {
     configured: watch::Sender<()>,
     /// Numbers of subscriptions that are to be told, and since when.
     counts_due: Mutex<HashMap<(AppIndex, Arc<str>), Instant>>,
-    /// The first half of this process' socket ids.
-    pub process: u32,
     /// Keeps refused attachments from filling the log, one quota per refusal code.
     pub refusals: [Sparingly; 8],
     /// Keeps dropped publications from filling the log.
@@ -103,9 +105,9 @@ impl Node {
         configuration: Configuration,
         mailboxes: Vec<mpsc::UnboundedSender<Post>>,
         phase: watch::Receiver<Phase>,
-        process: u32,
         metrics: Arc<Metrics>,
         webhooks: Webhooks,
+        broker: Arc<dyn Broker>,
     ) -> Self {
         Self {
             apps: Apps::new(configuration.apps),
@@ -119,12 +121,11 @@ impl Node {
             limits: configuration.limits,
             metrics,
             webhooks,
-            broker: MemoryBroker,
+            broker,
             mailboxes,
             phase,
             configured: watch::Sender::new(()),
             counts_due: Mutex::default(),
-            process,
             refusals: [const { Sparingly::new() }; 8],
             rejections: Sparingly::new(),
         }
@@ -150,7 +151,8 @@ impl Node {
         Ok(app)
     }
 
-    /// Publishes: writes the journal, tells the broker, and collects in `round` what is to be delivered here.
+    /// Publishes: writes the journal, collects in `round` what is to be delivered here, and hands it to the broker
+    /// for the other nodes.
     pub fn publish(&self, app: &App, publication: &Publication<'_>, round: &mut Round) {
         if tracing::enabled!(target: logs::PUBLICATION, Level::TRACE) {
             // Legal names hold no space.
@@ -165,7 +167,22 @@ impl Node {
             );
         }
         self.tails.show(app, publication);
-        self.broker.publish(app, publication, round);
+        delivery::deliver(app.index, &app.directory, &app.cache, publication, round);
+        if self.broker.reaches_others() {
+            self.tell_others(app, publication);
+        }
+    }
+
+    /// Hands a publication to the nodes that listen to its channels: one frame per channel. A frame for several
+    /// channels would reach nodes that listen to one of them with what they have no use for, and Redis gives each
+    /// topic to its own listeners anyway.
+    fn tell_others(&self, app: &App, publication: &Publication<'_>) {
+        let origin = self.broker.node_id();
+        for &channel in &publication.channels {
+            let frame = Published::of(&app.id, channel, publication).encode(origin);
+            let topic = Topic::Channel { app: Arc::clone(&app.id), channel: channel.into() };
+            self.broker.publish(topic, frame);
+        }
     }
 
     /// Posts the round to every shard but `local`, whose deliveries stay in it. `None` when nothing was posted.

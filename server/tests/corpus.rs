@@ -29,3 +29,8 @@ fn corpus_of_message() {
 fn corpus_of_request() {
     replay("request", fuzz::request);
 }
+
+#[test]
+fn corpus_of_frame() {
+    replay("frame", fuzz::frame);
+}

@@ -19,8 +19,9 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::broker::NodeId;
+use crate::broker::memory::MemoryBroker;
 use crate::config::{Loaded, Source};
-use crate::entropy;
 use crate::node::Node;
 use crate::shard::{self, Equipment};
 use crate::webhooks::{self, Webhooks};
@@ -202,13 +203,14 @@ fn start_shards(
     phase: watch::Receiver<Phase>,
     ended: &mpsc::UnboundedSender<usize>,
 ) -> Result<Started, ServeError> {
-    let process = u32::from_ne_bytes(entropy::bytes().map_err(system("draw random bytes"))?);
+    let id = NodeId::draw().map_err(system("draw random bytes"))?;
     let (senders, mailboxes): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let metrics = Arc::default();
     let configuration = loaded.configuration;
     let ca_file = configuration.webhook_ca_file.as_deref();
     let (webhooks, telling) = Webhooks::start(&configuration.limits, ca_file, Arc::clone(&metrics))?;
-    let node = Arc::new(Node::new(configuration, senders, phase, process, metrics, webhooks));
+    let broker = Arc::new(MemoryBroker::alone(id));
+    let node = Arc::new(Node::new(configuration, senders, phase, metrics, webhooks, broker));
     node.tls.store(loaded.tls);
     let mut socket = Some(socket);
     let equipped = listeners.into_iter().zip(mailboxes).enumerate();

@@ -248,7 +248,11 @@ impl Shard {
             )),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             round: RefCell::new(Round::new(node.shards())),
-            socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
+            socket_ids: RefCell::new(SocketIds::new(
+                node.broker.node_id().socket_id_half(),
+                index,
+                node.shards(),
+            )),
             rings: Cell::new(0),
             peers: Rc::default(),
             clients: Rc::default(),
