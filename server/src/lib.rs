@@ -29,6 +29,7 @@ pub mod limits;
 pub mod logs;
 pub mod metrics;
 pub mod node;
+mod others;
 pub mod publication;
 pub mod pusher;
 pub mod shard;

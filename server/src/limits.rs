@@ -256,6 +256,24 @@ limits! {
     webhook_retry_s = 300, 0..=86_400,
         "the event is dropped", Some("webhooks_dropped_total");
 
+    // Other nodes.
+
+    /// How long Redis may take to answer.
+    redis_timeout_ms = 3_000, 10..=600_000,
+        "the connection is given up, and made again", None;
+    /// The longest pause between two attempts to reach Redis; the first ones are shorter, and all are of random length.
+    redis_reconnect_ms = 1_000, 10..=600_000,
+        "the next attempt is made", None;
+    /// Bytes of frames for other nodes that wait for Redis.
+    redis_buffer_bytes_max = 16 * MIB, KIB..=1024 * MIB,
+        "further frames are dropped; this node's own clients are served", Some("broker_dropped_total");
+    /// How long such a frame waits while Redis is away.
+    redis_buffer_ms = 10_000, 0..=600_000,
+        "it is dropped", Some("broker_dropped_total");
+    /// How long frames are held back after Redis was away, so that the other nodes are there again too. Where they all are before that, it ends earlier.
+    redis_regroup_ms = 2_000, 0..=60_000,
+        "the frames are published", None;
+
     // Watching.
 
     /// Readers of `GET /tail` at a time.

@@ -118,6 +118,14 @@ metrics! {
     Counter attachments_broken_total = "Attachments that ended because what came over them was not sound.";
     Counter publications_total = "Publications that this node took on.";
     Counter publications_rejected_total = "Publications that were dropped because of a name, a limit or text that is not UTF-8.";
+    Gauge broker_away = "Whether other nodes are not heard, wholly or in part: 1 while Redis is away, else 0.";
+    Gauge broker_waiting_bytes = "Bytes of frames for other nodes that Redis has not taken yet.";
+    Counter broker_published_total = "Frames for other nodes that Redis has taken.";
+    Counter broker_heard_total = "Frames of other nodes that were heard.";
+    Counter broker_dropped_total = "Frames for other nodes that were dropped: too many waited, they became too old, or Redis refused them.";
+    Counter broker_repeats_total = "Frames of other nodes that came again, and were heard once.";
+    Counter broker_unreadable_total = "Frames of other nodes that this release does not read.";
+    Counter broker_connections_total = "Times that a server of Redis was connected to.";
     Counter deliveries_total = "Events that were put into an outbox.";
     Gauge webhooks_waiting = "Webhook events that wait to settle or for their endpoint, each counted once per endpoint.";
     Counter webhooks_sent_total = "Webhook events that an endpoint accepted.";

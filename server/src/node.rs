@@ -18,7 +18,7 @@ use tracing::{Level, trace};
 
 use crate::apps::{App, AppIndex, Apps, Changes};
 use crate::broker::frame::Published;
-use crate::broker::{Broker, Topic};
+use crate::broker::{Broker, Readiness, Topic};
 use crate::config::{self, Configuration};
 use crate::frame;
 use crate::http::Proxies;
@@ -271,6 +271,17 @@ impl Node {
         });
     }
 
+    /// Tells the subscribers of a channel the number of subscriptions once more: they could not hear it before the
+    /// channel was ready.
+    pub(crate) fn tell_count_again(&self, app: &App, channel: &Arc<str>) {
+        if is_counted(app, channel) {
+            app.directory.count(channel, |subscriptions, shards| {
+                let text = events::subscription_count(channel, subscriptions);
+                self.tell_subscribers(app, channel, shards, &text, Unheard::ByAll);
+            });
+        }
+    }
+
     fn tell_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize, shards: ShardSet) {
         self.tell_webhooks_of_count(app, channel, subscriptions);
         let text = events::subscription_count(channel, subscriptions);
@@ -305,9 +316,14 @@ fn is_counted(app: &App, channel: &str) -> bool {
 impl Herald for Node {
     fn changed(&self, app: &App, channel: &Arc<str>, change: Change<'_>) {
         match change {
+            Change::Occupied { ready } => ready.set(self.listen(app, channel) == Readiness::Ready),
+            Change::Vacated => self.listen_no_longer(app, channel),
+            _ => {}
+        }
+        match change {
             // The connections of one user are nobody's business but the user's.
-            Change::Occupied | Change::Vacated if channel::kind(channel) == Kind::User => {}
-            Change::Occupied => self.tell_webhooks(app, EventKind::ChannelOccupied, || {
+            Change::Occupied { .. } | Change::Vacated if channel::kind(channel) == Kind::User => {}
+            Change::Occupied { .. } => self.tell_webhooks(app, EventKind::ChannelOccupied, || {
                 Event::ChannelOccupied { channel: Arc::clone(channel) }
             }),
             Change::Vacated => {

@@ -3,7 +3,7 @@
 //! Owns the way of a [`frame`] from the node that publishes it to every node that listens to its [`Topic`], and the
 //! order of what a node is told: a topic is *confirmed* before anything is heard of it, and nothing that another
 //! node publishes after that is missed while the broker stands. Two implementations, one suite of tests for both:
-//! [`memory`] (one node, or several in one process) and Redis.
+//! [`memory`] (one node, or several in one process) and [`redis`].
 //!
 //! Leaves to others what is in a frame, and what is delivered here: local delivery never passes through a broker.
 //! May assume that a node listens to a topic only while it has a use for it, and that whoever calls may hold a lock:
@@ -11,14 +11,20 @@
 
 pub mod frame;
 pub mod memory;
+pub mod redis;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::warn;
 
 use crate::entropy;
+use crate::logs::Sparingly;
+use crate::metrics::Metrics;
 use crate::node::Flushed;
+
+static UNREADABLE: Sparingly = Sparingly::new();
 
 /// Names a process among all that ever join the fleet: drawn at random when it starts, so that a node that is
 /// started again is another one.
@@ -138,4 +144,12 @@ pub trait Listener: fmt::Debug + Send + Sync {
     /// The broker stands otherwise than before. `Connected` comes when all topics are listened to again, before
     /// anything that was published after that: what was published while it was away may have been missed.
     fn stands(&self, standing: &Standing);
+}
+
+/// Counts a frame that this node does not read, and says so sparingly: it may be one of a later release.
+pub(crate) fn unreadable(metrics: &Metrics, topic: &Topic, error: &frame::FrameError) {
+    metrics.broker_unreadable_total.increment();
+    if let Some(left_out) = UNREADABLE.permit(std::time::Instant::now()) {
+        warn!(?topic, %error, left_out, "a frame of another node is ignored");
+    }
 }

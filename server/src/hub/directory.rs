@@ -7,6 +7,7 @@
 //!
 //! The locks are striped by channel name; no two are ever held at once.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -54,13 +55,18 @@ struct Channel {
     subscriptions: usize,
     stamp: Stamp,
     members: Members,
+    /// Whether nothing that other nodes publish is missed here.
+    ready: bool,
 }
 
 /// Something that others are told about a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<'a> {
     /// It has its first subscriber.
-    Occupied,
+    Occupied {
+        /// Set to false by who is told, when its subscribers have to wait until it is [ready](Directory::make_ready).
+        ready: &'a Cell<bool>,
+    },
     /// It has lost its last one.
     Vacated,
     /// A user has become a member.
@@ -93,6 +99,8 @@ pub enum Change<'a> {
 /// The state of a channel as a subscriber is told it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
+    /// Whether the subscriber may be told at once that it is subscribed.
+    pub ready: bool,
     /// The last change that the state holds.
     pub stamp: Stamp,
     /// The members, by user id.
@@ -161,7 +169,9 @@ impl Directory {
         channel.shards.insert(shard);
         channel.subscriptions += 1;
         if channel.subscriptions == 1 {
-            tell(Change::Occupied);
+            let ready = Cell::new(true);
+            tell(Change::Occupied { ready: &ready });
+            channel.ready = ready.get();
         }
         if let Some(member) = member.filter(|_| added) {
             channel.stamp = stamp.next();
@@ -204,6 +214,16 @@ impl Directory {
         if channels.capacity() > 1024 && channels.len() * 8 < channels.capacity() {
             channels.shrink_to_fit();
         }
+    }
+
+    /// A channel is ready. Gives the shards whose subscribers have waited for it.
+    pub fn make_ready(&self, name: &str) -> ShardSet {
+        let mut stripe = self.write(name);
+        let Some(channel) = stripe.channels.get_mut(name).filter(|channel| !channel.ready) else {
+            return ShardSet::default();
+        };
+        channel.ready = true;
+        channel.shards
     }
 
     /// The state of a channel for a subscriber who asks again.
@@ -266,7 +286,7 @@ impl Channel {
             user_id: Arc::clone(user_id),
             user_info: user_info.cloned(),
         };
-        State { stamp: self.stamp, members: self.members.iter().map(member).collect() }
+        State { ready: self.ready, stamp: self.stamp, members: self.members.iter().map(member).collect() }
     }
 
     fn occupancy(&self, name: &Arc<str>) -> Occupancy {
@@ -286,7 +306,7 @@ mod tests {
     fn note(change: &Change<'_>) -> String {
         let on = |shards: &ShardSet| shards.iter().map(|shard| shard.to_string()).collect::<String>();
         match change {
-            Change::Occupied => "occupied".into(),
+            Change::Occupied { .. } => "occupied".into(),
             Change::Vacated => "vacated".into(),
             Change::MemberAdded { member, shards, stamp } => {
                 format!("+{}@{} to {}", member.user_id, stamp.0, on(shards))
@@ -378,5 +398,24 @@ mod tests {
         assert!(floor.told().is_empty());
         let occupancy = floor.directory.occupancy("presence-a").unwrap();
         assert_eq!((occupancy.subscriptions, occupancy.users), (2, 2));
+    }
+
+    #[test]
+    fn who_subscribes_to_a_channel_that_is_not_ready_waits_with_the_others() {
+        let directory = Directory::default();
+        let name: Arc<str> = "news".into();
+        let subscribe = |shard| {
+            let not_yet = |change: Change<'_>| {
+                if let Change::Occupied { ready } = change {
+                    ready.set(false);
+                }
+            };
+            directory.subscribe(&name, shard, None, 0, not_yet).unwrap().ready
+        };
+        assert_eq!([subscribe(0), subscribe(5)], [false, false]);
+        assert_eq!(directory.make_ready("news").iter().collect::<Vec<_>>(), [0, 5]);
+        assert!(directory.make_ready("news").is_empty(), "nobody waits any more");
+        assert!(subscribe(7), "nobody has to wait any more");
+        assert!(directory.make_ready("quiet").is_empty());
     }
 }

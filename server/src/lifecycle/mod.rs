@@ -11,7 +11,7 @@ mod terminal;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,9 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::broker::NodeId;
 use crate::broker::memory::MemoryBroker;
+use crate::broker::redis::{self, RedisBroker};
+use crate::broker::{Broker, Listener, NodeId, Topic};
 use crate::config::{Loaded, Source};
 use crate::node::Node;
 use crate::shard::{self, Equipment};
@@ -65,6 +66,9 @@ pub enum ServeError {
     /// Nobody could be told by webhook.
     #[error(transparent)]
     Webhooks(#[from] webhooks::StartError),
+    /// Other nodes could not be heard.
+    #[error(transparent)]
+    Broker(#[from] redis::StartError),
     /// A shard ended on its own.
     #[error("shard {index} ended unexpectedly, see the log above; the others were stopped in good order")]
     Shard {
@@ -121,7 +125,7 @@ async fn conduct(
     // With the ports that the system chose; what is configured stays what a reload is compared with.
     loaded.configuration.listen.clone_from(&addresses);
     let tls = loaded.tls.is_some();
-    let Started { node, mut running, telling } =
+    let Started { node, mut running, telling, publishing } =
         start_shards(loaded, listeners, socket_listener, watching, &ended)?;
     let reload = Reload::new(source, configuration, node);
     for index in 0..running.len() {
@@ -176,6 +180,9 @@ async fn conduct(
             within(deadline * 3, leave).await;
             // That everybody has left is the last that there is to tell.
             telling.finish(deadline).await;
+            if let Some(publishing) = publishing {
+                publishing.finish(deadline).await;
+            }
         } => {}
         signal = told_again(told_at, &mut signals) => warn!(signal, "told again; ending at once"),
     }
@@ -194,6 +201,7 @@ struct Started {
     node: Arc<Node>,
     running: Vec<Running>,
     telling: webhooks::Ending,
+    publishing: Option<redis::Ending>,
 }
 
 fn start_shards(
@@ -209,8 +217,18 @@ fn start_shards(
     let configuration = loaded.configuration;
     let ca_file = configuration.webhook_ca_file.as_deref();
     let (webhooks, telling) = Webhooks::start(&configuration.limits, ca_file, Arc::clone(&metrics))?;
-    let broker = Arc::new(MemoryBroker::alone(id));
+    let (broker, unstarted): (Arc<dyn Broker>, _) = match configuration.redis.clone() {
+        None => (Arc::new(MemoryBroker::alone(id)), None),
+        Some(redis) => {
+            let (broker, unstarted) = RedisBroker::new(id, redis, &configuration.limits, &metrics)?;
+            (Arc::new(broker), Some(unstarted))
+        }
+    };
     let node = Arc::new(Node::new(configuration, senders, phase, metrics, webhooks, broker));
+    node.broker.listen(Topic::Fleet);
+    node.broker.listen(Topic::Node(id));
+    let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&node) as Arc<dyn Listener>));
+    let publishing = unstarted.map(|unstarted| unstarted.start(listener)).transpose()?;
     node.tls.store(loaded.tls);
     let mut socket = Some(socket);
     let equipped = listeners.into_iter().zip(mailboxes).enumerate();
@@ -238,7 +256,7 @@ fn start_shards(
             Ok(Running { thread, ready, detached })
         })
         .collect::<Result<_, ServeError>>()?;
-    Ok(Started { node, running, telling })
+    Ok(Started { node, running, telling, publishing })
 }
 
 /// Says that a shard's thread has ended, by a panic too.

@@ -171,6 +171,11 @@ impl Connections {
         self.subscribers.subscribe(key, app, channel, member, members_max).map(Some)
     }
 
+    /// A channel is ready. Gives those who are to be told so.
+    pub(super) fn ready(&mut self, app: AppIndex, channel: &str) -> Vec<ConnectionKey> {
+        self.subscribers.ready(app, channel)
+    }
+
     /// Makes it one no longer.
     pub(super) fn unsubscribe(&mut self, key: ConnectionKey, app: AppIndex, channel: &ChannelName) {
         self.subscribers.unsubscribe(key, app, channel.as_str());

@@ -73,7 +73,8 @@ impl Webhooks {
         ca_file: Option<&Path>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Ending), StartError> {
-        let authorities = ca_file.map(sender::read_authorities).transpose()?.unwrap_or_default();
+        let authorities =
+            ca_file.map(|path| read_authorities(path, "webhook_ca_file")).transpose()?.unwrap_or_default();
         let (queue, notices) = Queue::new(limits.webhook_queue_bytes_max, Arc::clone(&metrics));
         let (finish, finishing) = oneshot::channel();
         let limits = limits.clone();
