@@ -188,16 +188,20 @@ fn read_urls(field: Field<'_>, mistakes: &mut Mistakes) -> Vec<Server> {
 
 fn read_url(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<Server> {
     let text = field.secret(URL, mistakes)?;
+    // TLS is ours: to the library, which is built without it, such a URL would be a mistake.
+    let encrypted = [("rediss:", "redis:"), ("valkeys:", "valkey:")];
+    let encrypted =
+        encrypted.iter().find_map(|(tls, plain)| Some(format!("{plain}{}", text.strip_prefix(tls)?)));
+    let tls = encrypted.is_some();
     // What the library says about a URL may show the password in it.
-    let Ok(info) = text.into_connection_info() else {
+    let Ok(info) = encrypted.as_deref().unwrap_or(text).into_connection_info() else {
         let advice = "write scheme, host and port; encode : / @ in a password, or write it in redis.password";
         mistakes.add(&field.path, URL, "another text", advice);
         return None;
     };
-    let (place, tls) = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => (Place::Tcp(host.clone(), *port), false),
-        ConnectionAddr::TcpTls { host, port, .. } => (Place::Tcp(host.clone(), *port), true),
-        ConnectionAddr::Unix(path) => (Place::Unix(path.clone()), false),
+    let place = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
+        ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
         _ => {
             mistakes.add(&field.path, URL, "another kind of address", "write one of these");
             return None;

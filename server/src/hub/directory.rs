@@ -373,7 +373,7 @@ mod tests {
         floor.unsubscribe("presence-a", 0, true, Some("1"));
         floor.unsubscribe("presence-a", 1, false, Some("1"));
         assert_eq!(floor.told(), ["2 to 1", "-1@3 to 1", "1 to 1"]);
-        assert_eq!(floor.directory.user_ids("presence-a"), ["2".into()]);
+        assert_eq!(floor.directory.user_ids("presence-a"), [Arc::<str>::from("2")]);
     }
 
     #[test]

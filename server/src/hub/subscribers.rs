@@ -441,7 +441,7 @@ mod tests {
         let (mut hub, [app, _]) = (Subscribers::new(0, Arc::new(Slow), Arc::default()), apps());
         let mut keys = SlotMap::<ConnectionKey, ()>::with_key();
         let [one, two, three] = [(); 3].map(|()| keys.insert(()));
-        let mut subscribe =
+        let subscribe =
             |hub: &mut Subscribers, key| hub.subscribe(key, &app, &name("a"), None, 0).unwrap().ready;
         assert!(!subscribe(&mut hub, one));
         assert!(!subscribe(&mut hub, one), "it is told once, when it is ready");

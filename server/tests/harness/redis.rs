@@ -163,23 +163,27 @@ impl Cluster {
         self.0.iter().map(Redis::url).collect()
     }
 
-    /// The primary that has the slot of a key.
-    pub fn primary_of(&mut self, key: &str) -> &mut Redis {
+    /// The slot of a key.
+    pub fn slot(&self, key: &str) -> u32 {
         let slot = self.0[0].ask(&format!("CLUSTER KEYSLOT {key}")).unwrap();
-        let slot: u32 = slot.trim().trim_start_matches(':').parse().unwrap();
+        slot.trim().trim_start_matches(':').parse().unwrap()
+    }
+
+    /// Which of the servers is the primary of a slot.
+    pub fn primary_of(&self, slot: u32) -> usize {
         let nodes = self.0[0].ask("CLUSTER NODES").unwrap();
         let has = |line: &&str| {
             line.contains("master")
                 && line.split(' ').skip(8).any(|range| {
                     let (first, last) = range.trim().split_once('-').unwrap_or((range, range));
-                    let within = |first: u32, last: u32| (first..=last).contains(&slot);
-                    first.parse().ok().zip(last.parse().ok()).is_some_and(|(first, last)| within(first, last))
+                    let range = first.parse::<u32>().ok().zip(last.trim().parse::<u32>().ok());
+                    range.is_some_and(|(first, last)| (first..=last).contains(&slot))
                 })
         };
         let line = nodes.lines().find(has).unwrap();
         let address = line.split(' ').nth(1).unwrap().split('@').next().unwrap();
         let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
-        self.0.iter_mut().find(|server| server.port == port).unwrap()
+        self.0.iter().position(|server| server.port == port).unwrap()
     }
 }
 

@@ -300,9 +300,8 @@ impl Conductor {
                 }
             }
             PushKind::Subscribe | PushKind::SSubscribe => {
-                if self.shared.topics().confirmed(&topic) {
-                    self.ready.push(topic);
-                }
+                let is_awaited = self.shared.topics().confirmed(&topic);
+                self.ready.extend(is_awaited.then_some(topic));
             }
             PushKind::Unsubscribe | PushKind::SUnsubscribe => {
                 self.intake.forget(&topic);
@@ -551,8 +550,9 @@ impl Conductor {
         let mut old = Vec::new();
         let queues = self.lines.iter_mut().map(|line| &mut line.waiting).chain([&mut self.stranded]);
         for queue in queues {
-            while let Some(parcel) = queue.pop_front_if(|parcel| now.duration_since(parcel.since) > most) {
-                old.push(parcel);
+            let is_old = |parcel: &Parcel| now.duration_since(parcel.since) > most;
+            while queue.front().is_some_and(is_old) {
+                old.extend(queue.pop_front());
             }
         }
         if old.is_empty() {

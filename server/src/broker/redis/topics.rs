@@ -192,7 +192,7 @@ impl Topics {
                 }
                 queue(state, topic.clone(), &mut self.changed);
             }
-            true
+            state.wanted || state.queued || state.held != Held::Not
         });
         // Last, so that who is heard there hears everything else.
         if let Some(at) = self.changed.iter().position(|topic| *topic == Topic::Fleet) {
