@@ -11,7 +11,17 @@ namespace Fanfare\Laravel\Config;
 final readonly class RedisConfig
 {
     private const array KEYS = [
-        'connection', 'url', 'cluster', 'sentinel', 'sentinel_username', 'sentinel_password', 'prefix', 'username', 'password', 'password_file', 'ca_file',
+        'connection',
+        'url',
+        'cluster',
+        'sentinel',
+        'sentinel_username',
+        'sentinel_password',
+        'prefix',
+        'username',
+        'password',
+        'password_file',
+        'ca_file',
     ];
 
     private const string URL = 'a URL such as "redis://127.0.0.1:6379" or "rediss://redis.example.com:6379"';
@@ -39,18 +49,24 @@ final readonly class RedisConfig
 
         $connection = $redis->optionalText('connection', 'the name of a connection in config/database.php, under redis');
         $urls = $redis->texts('url', self::URL, self::isUrl(...), 'set FANFARE_REDIS_URL');
-        $texts = array_filter([
-            'prefix' => $redis->optionalText('prefix', 'text without { } or a space'),
-            'username' => $redis->optionalText('username', 'a user of Redis'),
-            'password' => $redis->optionalText('password', 'a password'),
-            'password_file' => $redis->optionalPath('password_file', 'the path of a file with a password'),
-            'ca_file' => $redis->optionalPath('ca_file', 'the path of a PEM file'),
-        ], is_string(...));
-        $sentinel = array_filter([
-            'master' => $redis->optionalText('sentinel', 'the name of the primary, as the Sentinels have it'),
-            'username' => $redis->optionalText('sentinel_username', 'a user of the Sentinels'),
-            'password' => $redis->optionalText('sentinel_password', 'a password'),
-        ], is_string(...));
+        $texts = array_filter(
+            [
+                'prefix' => $redis->optionalText('prefix', 'text without { } or a space'),
+                'username' => $redis->optionalText('username', 'a user of Redis'),
+                'password' => $redis->optionalText('password', 'a password'),
+                'password_file' => $redis->optionalPath('password_file', 'the path of a file with a password'),
+                'ca_file' => $redis->optionalPath('ca_file', 'the path of a PEM file'),
+            ],
+            is_string(...),
+        );
+        $sentinel = array_filter(
+            [
+                'master' => $redis->optionalText('sentinel', 'the name of the primary, as the Sentinels have it'),
+                'username' => $redis->optionalText('sentinel_username', 'a user of the Sentinels'),
+                'password' => $redis->optionalText('sentinel_password', 'a password'),
+            ],
+            is_string(...),
+        );
         $cluster = $redis->optionalBoolean('cluster') ?? false;
 
         if ($connection === null) {
@@ -69,10 +85,12 @@ final readonly class RedisConfig
      */
     public function document(): array
     {
-        return ['url' => count($this->urls) === 1 ? $this->urls[0] : $this->urls]
+        return (
+            ['url' => count($this->urls) === 1 ? $this->urls[0] : $this->urls]
             + ($this->cluster ? ['cluster' => true] : [])
             + ($this->sentinel === [] ? [] : ['sentinel' => $this->sentinel])
-            + $this->texts;
+            + $this->texts
+        );
     }
 
     /**
@@ -94,7 +112,12 @@ final readonly class RedisConfig
                 $servers["database.redis.clusters.{$name}.{$position}"] = is_array($node) ? $node : [];
             }
         } else {
-            return $redis->mistaken('connection', 'the name of a connection in config/database.php, under redis', $name, 'correct it, or set FANFARE_REDIS_URL');
+            return $redis->mistaken(
+                'connection',
+                'the name of a connection in config/database.php, under redis',
+                $name,
+                'correct it, or set FANFARE_REDIS_URL',
+            );
         }
 
         $urls = [];
@@ -104,10 +127,13 @@ final readonly class RedisConfig
             $section = new Section($server, $path, $mistakes);
             $urls[] = self::urlOf($section);
             // All servers of a cluster have the same users.
-            $credentials += array_filter([
-                'username' => $section->optionalText('username', 'a user of Redis'),
-                'password' => $section->optionalText('password', 'a password'),
-            ], is_string(...));
+            $credentials += array_filter(
+                [
+                    'username' => $section->optionalText('username', 'a user of Redis'),
+                    'password' => $section->optionalText('password', 'a password'),
+                ],
+                is_string(...),
+            );
         }
 
         return new self($urls, ! is_array($single), $texts + $credentials, []);
@@ -129,8 +155,12 @@ final readonly class RedisConfig
             return "unix:{$host}";
         }
 
-        if (preg_match('~\A(tcp|tls)://(.+)\z~', $host, $parts) === 1) {
-            [, $scheme, $host] = $parts;
+        // Laravel has the scheme in the host, too.
+        foreach (['tcp', 'tls'] as $own) {
+            if (str_starts_with($host, "{$own}://")) {
+                $scheme = $own;
+                $host = substr($host, strlen("{$own}://"));
+            }
         }
 
         $host = str_contains($host, ':') ? '['.trim($host, '[]').']' : $host;

@@ -1,13 +1,14 @@
 //! The broker's thread: what comes, what goes, and what is done when a server is gone.
 //!
-//! Owns the lines, one per primary, and which line has which slot. Everything that happens comes through one queue of
+//! Owns the order of things: [`lines`] is what there is to each primary, and [`attempts`] how they come and go. Everything that happens comes through one queue of
 //! events and is dealt with one after the other, so that a confirmation stands where it stood among the messages.
 //! Attempts, batches and probes are tasks, which report back as events of their own; a report about a line that is
 //! gone changes nothing.
 
+mod attempts;
 mod lines;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -18,18 +19,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::rustls::ClientConfig;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::intake::Intake;
 use super::keys::Keys;
-use super::layout::{self, Layout};
+use super::layout::Layout;
 use super::link::{Link, LinkError, Way, pushed_bytes, text};
 use super::outbound::Parcel;
 use super::{Finish, Shared};
 use crate::broker::{Heard, Listener, NodeId, Standing, Topic};
 use crate::config;
 use crate::config::redis::{Place, Topology};
-use crate::entropy;
 use crate::limits::Limits;
 use crate::logs::Sparingly;
 use crate::metrics::Metrics;
@@ -47,6 +47,7 @@ const EVENTS_MAX: usize = 1_024;
 const WISHES_MAX: usize = 1_024;
 
 static DROPPED: Sparingly = Sparingly::new();
+static DEAF: Sparingly = Sparingly::new();
 
 /// What the thread starts with.
 #[derive(Debug)]
@@ -345,7 +346,9 @@ impl Conductor {
             if lines::is_passing(error.code()) {
                 return self.lose(id, &error.to_string());
             }
-            warn!(topic = key, %error, "Redis does not let this node listen; what other nodes publish there is missed");
+            if let Some(left_out) = DEAF.permit(std::time::Instant::now()) {
+                warn!(topic = key, %error, left_out, "Redis does not let this node listen; what other nodes publish there is missed");
+            }
             if let Some(topic) = self.keys.topic(key.as_bytes())
                 && self.shared.topics().refused(&topic)
             {
@@ -358,7 +361,7 @@ impl Conductor {
         let Some(line) = self.lines.get_mut(id) else { return };
         line.probing = false;
         match outcome {
-            Err(error) => self.lose(id, &error.to_string()),
+            Err(error) => return self.lose(id, &error.to_string()),
             Ok(None) => {}
             Ok(Some(nodes)) if line.is_held() => {
                 if nodes >= self.nodes && self.shared.topics().are_restored() {
@@ -367,124 +370,8 @@ impl Conductor {
             }
             Ok(Some(nodes)) => self.nodes = nodes,
         }
-    }
-
-    /// Gives a line up, and looks for what is there instead.
-    fn lose(&mut self, id: LineId, reason: &str) {
-        let Some(line) = self.lines.remove(id) else { return };
-        warn!(redis = %line.place(), reason, "Redis is away; this node's own clients are served, others are not heard");
-        self.reason = format!("Redis at {}: {reason}", line.place());
-        // What waits there goes where its slot goes.
-        self.stranded.extend(line.into_parcels());
-        self.stranded.make_contiguous().sort_unstable_by_key(|parcel| parcel.serial);
-        self.whole = false;
-        self.reach(|_| false);
-        self.attempt_soon();
-    }
-
-    /// Tells the topics which slots can be reached now, and tells those who waited for others.
-    fn reach(&mut self, anew: impl Fn(usize) -> bool) {
-        let reached = self.lines.reached();
-        let released = self.shared.topics().reach(reached, anew);
-        self.ready.extend(released);
-        self.shared.outbound.news.notify_one();
-    }
-
-    /// An attempt after a pause of random length, each time a longer one: nodes that have lost the same server do not
-    /// all come back in the same moment.
-    fn attempt_soon(&mut self) {
-        if self.attempt_at.is_some() {
-            return;
-        }
-        let most = Duration::from_millis(self.limits.redis_reconnect_ms as u64);
-        let pause = self.pause.min(most);
-        self.pause = (self.pause * 2).min(most);
-        let random = entropy::bytes().map_or(0, u16::from_ne_bytes);
-        self.attempt_at = Some(Instant::now() + pause.mul_f64(0.5 + f64::from(random) / 131_072.0));
-    }
-
-    fn attempt(&mut self) {
-        self.attempting = true;
-        let (redis, way, mode) = (self.redis.clone(), self.way.clone(), self.mode);
-        let known = self.lines.places();
-        let mut next_id = self.lines.next_ids();
-        let events = self.events.clone();
-        tokio::task::spawn_local(async move {
-            let found = layout::find(&redis, &way, &known).await;
-            let mut links = Vec::new();
-            let new = found.iter().flatten().filter(|(place, _)| !known.contains(place));
-            for (place, _) in new {
-                let (id, pushed) = (next_id.draw(), events.clone());
-                let push = move |info| {
-                    // Nobody listening means that the thread is ending.
-                    let _ = pushed.send(Event::Pushed(id, info));
-                };
-                links.push((id, place.clone(), way.link(place, &redis.credentials, mode, push).await));
-            }
-            let _ = events.send(Event::Found(found, links));
-        });
-    }
-
-    fn found(
-        &mut self,
-        layout: Result<Layout, LinkError>,
-        links: Vec<(LineId, Place, Result<Link, LinkError>)>,
-    ) {
-        self.attempting = false;
-        self.attempt_at = None;
-        let layout = match layout {
-            Ok(layout) => layout,
-            Err(error) => return self.attempt_failed(&error),
-        };
-        let mut failed = None;
-        let mut opened = HashMap::new();
-        for (id, place, link) in links {
-            match link {
-                Ok(link) => {
-                    self.metrics.broker_connections_total.increment();
-                    opened.insert(place, (id, link));
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        // Where others may have been away too, they are given time to come back.
-        let regroup = Duration::from_millis(self.limits.redis_regroup_ms as u64);
-        let held_until = self.was_connected.then(|| Instant::now() + regroup);
-        let changed = self.lines.lay_out(&layout, opened, held_until);
-        let mut waiting = std::mem::take(&mut self.stranded);
-        waiting.extend(changed.parcels);
-        waiting.make_contiguous().sort_unstable_by_key(|parcel| parcel.serial);
-        for parcel in waiting {
-            match self.lines.of_slot_mut(parcel.slot) {
-                Some(line) => line.waiting.push_back(parcel),
-                None => self.stranded.push_back(parcel),
-            }
-        }
-        self.reach(|slot| changed.slots[slot]);
-        if let Some(error) = failed {
-            return self.attempt_failed(&error);
-        }
-        if !self.lines.are_whole() {
-            self.reason = "some slots of the cluster have no primary".to_owned();
-            self.attempt_soon();
-            return self.stand_away();
-        }
-        self.whole = true;
+        // One that takes connections and ends them at once is not tried again at once.
         self.pause = PAUSE_MIN;
-        self.probe_at = Instant::now() + LOOK;
-    }
-
-    fn attempt_failed(&mut self, error: &LinkError) {
-        debug!(%error, "Redis is not reached; it is tried again");
-        let first = self.reason.is_empty();
-        self.reason = error.to_string();
-        if first {
-            warn!(%error, "Redis is not reached; this node's own clients are served, others are not heard");
-        }
-        self.whole = false;
-        self.reach(|_| false);
-        self.attempt_soon();
-        self.stand_away();
     }
 
     /// Says how it stands, when that has changed.
@@ -570,6 +457,21 @@ impl Conductor {
         if let Some(left_out) = DROPPED.permit(std::time::Instant::now()) {
             warn!(frames, reason, left_out, "frames for other nodes are dropped");
         }
+    }
+}
+
+impl Drop for Conductor {
+    /// A thread that ends by a mistake of its own leaves a node that hears nobody, and nobody may wait for it.
+    fn drop(&mut self) {
+        if self.finishing {
+            return;
+        }
+        self.reason = "the broker's thread has ended, see the log; restart this server".to_owned();
+        let reached = vec![false; self.keys.slots()];
+        let released = self.shared.topics().reach(reached, |_| true);
+        self.ready.extend(released);
+        self.tell_ready();
+        self.stand_away();
     }
 }
 
