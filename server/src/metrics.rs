@@ -44,6 +44,11 @@ impl Metric {
         }
     }
 
+    /// Another number, of a gauge that one thread sets.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// One fewer, of a gauge.
     pub fn decrement(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -119,6 +124,7 @@ metrics! {
     Counter publications_total = "Publications that this node took on.";
     Counter publications_rejected_total = "Publications that were dropped because of a name, a limit or text that is not UTF-8.";
     Gauge broker_away = "Whether other nodes are not heard, wholly or in part: 1 while Redis is away, else 0.";
+    Gauge broker_nodes = "Servers that listen to what is said to all, this one included, as Redis counted them last; 0 where it is not asked or does not say: with a cluster, without the right to ask, or without Redis.";
     Gauge broker_waiting_bytes = "Bytes of frames for other nodes that Redis has not taken yet.";
     Counter broker_published_total = "Frames for other nodes that Redis has taken.";
     Counter broker_heard_total = "Frames of other nodes that were heard.";

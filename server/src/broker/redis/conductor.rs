@@ -368,7 +368,10 @@ impl Conductor {
                     line.let_go();
                 }
             }
-            Ok(Some(nodes)) => self.nodes = nodes,
+            Ok(Some(nodes)) => {
+                self.nodes = nodes;
+                self.metrics.broker_nodes.set(nodes);
+            }
         }
         // One that takes connections and ends them at once is not tried again at once.
         self.pause = PAUSE_MIN;
