@@ -1,7 +1,7 @@
 //! Reading `"redis"`: how several nodes hear each other.
 //!
 //! Owns the shape and what is said about it. A password may stand in a URL, in `password`, or in a file; no message
-//! shows any of them. What is in the files is read when the configuration is ([`super::source`]).
+//! shows any of them. What is in the files is read when the configuration is (`source`).
 
 use std::fmt;
 use std::fs::File;

@@ -364,7 +364,7 @@ impl Conductor {
             Err(error) => return self.lose(id, &error.to_string()),
             Ok(None) => {}
             Ok(Some(nodes)) if line.is_held() => {
-                if nodes >= self.nodes && self.shared.topics().are_restored() {
+                if self.nodes > 0 && nodes >= self.nodes && self.shared.topics().are_restored() {
                     line.let_go();
                 }
             }

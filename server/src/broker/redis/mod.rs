@@ -1,9 +1,9 @@
 //! The broker of several nodes: Redis or Valkey, as a single server, behind Sentinels, or as a cluster.
 //!
 //! Owns a thread with a runtime of its own, the only one that talks to Redis. Shards hand it frames through
-//! [`outbound`], bounded in bytes and in time, and set which [`topics`] are wanted; both take a lock for a moment and
-//! never wait for Redis. `conductor` is the thread: it keeps one [`link`] per primary, tells Redis what is wanted,
-//! publishes in batches, and hears through [`intake`]. [`keys`] is what things are called, [`layout`] which server
+//! `outbound`, bounded in bytes and in time, and set which `topics` are wanted; both take a lock for a moment and
+//! never wait for Redis. `conductor` is the thread: it keeps one `link` per primary, tells Redis what is wanted,
+//! publishes in batches, and hears through `intake`. `keys` is what things are called, `layout` which server
 //! has what.
 //!
 //! Topics are classic channels (PUBLISH, SUBSCRIBE) on a single server, and sharded ones (SPUBLISH, SSUBSCRIBE) in a
