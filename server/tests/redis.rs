@@ -244,6 +244,7 @@ fn cuts_while_it_publishes_lose_nothing_and_repeat_nothing() {
     let proxy = Proxy::to(redis.port);
     let cut = Node::start_with(&json!({"url": format!("redis://127.0.0.1:{}", proxy.port)}), &patient());
     let other = Node::start(&plain(&redis));
+    wait_until("both are counted", || cut.server.metric("broker_nodes") == 2);
     let mut far = Client::connect(&other.server);
     far.subscribe("channel");
     let mut near = Client::connect(&cut.server);
