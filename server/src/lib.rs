@@ -20,6 +20,7 @@ pub mod apps;
 pub mod broker;
 pub mod config;
 pub mod entropy;
+pub mod fleet;
 pub mod frame;
 pub mod http;
 pub mod hub;

@@ -156,7 +156,7 @@ impl Directory {
         let channel = channels.entry(Arc::clone(name)).or_insert_with(new);
         let added = match member {
             Some(member) => match channel.members.add(member, members_max) {
-                Ok(added) => added,
+                Ok(added) => added.first,
                 Err(full) => {
                     if channel.subscriptions == 0 {
                         channels.remove(name);
@@ -199,7 +199,7 @@ impl Directory {
             channel.shards.remove(shard);
         }
         if let Some(user_id) = user_id
-            && channel.members.remove(user_id)
+            && channel.members.remove(user_id).is_some_and(|removed| removed.last)
         {
             channel.stamp = stamp.next();
             tell(Change::MemberRemoved { user_id, shards: channel.shards, stamp: channel.stamp });
