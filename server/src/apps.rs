@@ -193,6 +193,11 @@ impl Apps {
         indices.into_iter().map(|index| Arc::clone(&table.apps[index])).collect()
     }
 
+    /// All that this process has ever known, those that the configuration no longer names included.
+    pub fn known(&self) -> Vec<Arc<App>> {
+        self.0.load().apps.clone()
+    }
+
     /// How many are configured.
     pub fn len(&self) -> usize {
         self.0.load().by_id.len()

@@ -228,6 +228,15 @@ limits! {
     look_again_rings_max = 8, 0..=4_096,
         "the server sleeps at once and PHP wakes it with the next record", None;
 
+    // Several nodes.
+
+    /// How long a node that is not heard of lives on for the others. It renews its lease fifteen times as often, at least once a second.
+    lease_ms = 15_000, 1_000..=600_000,
+        "its members are removed and its subscribers count no longer", Some("fleet_leases_lost_total");
+    /// How long the HTTP API waits for the answers of the other nodes.
+    fleet_answer_timeout_ms = 1_000, 10..=60_000,
+        "the answer has what came until then, and says how many nodes are missing", Some("fleet_answers_missing_total");
+
     // Webhooks.
 
     /// Bytes of events that wait to settle, and, apart from these, bytes that wait for any one endpoint.

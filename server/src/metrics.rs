@@ -54,6 +54,11 @@ impl Metric {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// So many, of a gauge.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// Several fewer, of a gauge.
     pub fn subtract(&self, n: u64) {
         if n > 0 {
@@ -133,6 +138,11 @@ metrics! {
     Counter broker_unreadable_total = "Frames of other nodes that this release does not read.";
     Counter broker_connections_total = "Times that a server of Redis was connected to.";
     Counter deliveries_total = "Events that were put into an outbox.";
+    Gauge fleet_nodes = "Nodes of the fleet that live, this one included; 0 where there is no fleet, or it was never reached.";
+    Counter fleet_words_total = "Words by which this node told the others who subscribes and who is a member.";
+    Counter fleet_gaps_total = "Words of other nodes that were missed, so that everything about the channel was read again.";
+    Counter fleet_leases_lost_total = "Times that this node was taken for dead and came back.";
+    Counter fleet_answers_missing_total = "Answers of other nodes to this node's questions that did not come in time.";
     Gauge webhooks_waiting = "Webhook events that wait to settle or for their endpoint, each counted once per endpoint.";
     Counter webhooks_sent_total = "Webhook events that an endpoint accepted.";
     Counter webhook_attempts_failed_total = "Webhook requests that were not answered by a 2xx.";

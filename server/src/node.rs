@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -20,6 +20,10 @@ use crate::apps::{App, AppIndex, Apps, Changes};
 use crate::broker::frame::Published;
 use crate::broker::{Broker, Readiness, Topic};
 use crate::config::{self, Configuration};
+use crate::fleet::Part;
+use crate::fleet::frames::{About, Message, Terminate};
+use crate::fleet::part::{self, Told};
+use crate::fleet::store::FleetTurn;
 use crate::frame;
 use crate::http::Proxies;
 use crate::hub::users::Attendance;
@@ -67,6 +71,8 @@ pub struct Node {
     webhooks: Webhooks,
     /// How the other nodes are heard and told.
     pub broker: Arc<dyn Broker>,
+    /// What it owns and knows of the fleet; nothing where it is alone.
+    pub part: OnceLock<Arc<Part>>,
     mailboxes: Vec<mpsc::UnboundedSender<Post>>,
     /// Where the server is in its life.
     pub phase: watch::Receiver<Phase>,
@@ -122,6 +128,7 @@ impl Node {
             metrics,
             webhooks,
             broker,
+            part: OnceLock::new(),
             mailboxes,
             phase,
             configured: watch::Sender::new(()),
@@ -216,10 +223,31 @@ impl Node {
     }
 
     /// Closes every connection that is signed in as a user of `app`, or is a member of a presence channel as that
-    /// user.
+    /// user, on all nodes.
     pub fn terminate(&self, app: &App, user_id: &str) {
+        self.terminate_here(app, user_id);
+        if self.broker.reaches_others() {
+            let terminate = Terminate { app: app.id.to_string(), user_id: user_id.to_owned() };
+            let frame = Message::Terminate(terminate).encode(self.broker.node_id());
+            self.broker.publish(Topic::Fleet, frame);
+        }
+    }
+
+    /// The same on this node.
+    pub fn terminate_here(&self, app: &App, user_id: &str) {
         let user_id: Arc<str> = user_id.into();
         self.send_all(|| Post::Terminate { app: app.index, user_id: Arc::clone(&user_id) });
+    }
+
+    /// What the fleet says to a question about an app: this node alone where there is no other.
+    pub async fn enquire(&self, app: &App, about: About) -> Told {
+        match self.part.get() {
+            Some(part) => {
+                let within = Duration::from_millis(self.limits.fleet_answer_timeout_ms as u64);
+                part.ask(self, app, about, within).await
+            }
+            None => Told { answer: part::answer(app, &about), missing: 0 },
+        }
     }
 
     /// Takes what is configured for the apps now. Connections and attachments of an app that is served no longer
@@ -264,6 +292,62 @@ impl Node {
         }
     }
 
+    /// Whether anybody is told by webhook what happens in an app.
+    pub fn tells_webhooks(&self, app_id: &str) -> bool {
+        self.apps.by_id(app_id).is_some_and(|app| app.settings().hooks.is_some())
+    }
+
+    /// Tells webhooks what has changed for the whole fleet, and has settled.
+    pub fn tell_webhooks_of_fleet(&self, app: &App, channel: &Arc<str>, turn: &FleetTurn) {
+        if channel::kind(channel) == Kind::User {
+            return;
+        }
+        let channel = Arc::clone(channel);
+        let event = match turn {
+            FleetTurn::Added(user_id) => Event::MemberAdded { channel, user_id: Arc::clone(user_id) },
+            FleetTurn::Removed(user_id) => Event::MemberRemoved { channel, user_id: Arc::clone(user_id) },
+            FleetTurn::Occupied => Event::ChannelOccupied { channel },
+            FleetTurn::Vacated => Event::ChannelVacated { channel },
+        };
+        if let Some(hooks) = app.settings().hooks.as_ref() {
+            self.webhooks.notify_settled(hooks, event);
+        }
+    }
+
+    /// Tells webhooks how many subscribe to a channel on all nodes.
+    pub fn tell_webhooks_of_fleet_count(&self, app: &App, channel: &Arc<str>, subscriptions: u64) {
+        if is_counted(app, channel) {
+            self.tell_webhooks_of_count(app, channel, usize::try_from(subscriptions).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// What happens on this node alone, told to webhooks where there is no other; what it means for the fleet is told
+    /// by whoever makes the difference ([`crate::fleet::conduct`]).
+    fn tell_webhooks_of_this_node(&self, app: &App, kind: EventKind, event: impl FnOnce() -> Event) {
+        if self.part.get().is_none() {
+            self.tell_webhooks(app, kind, event);
+        }
+    }
+
+    /// Writes into the ledger what is true here.
+    fn note(&self, app: &App, channel: &Arc<str>, change: &Change<'_>) {
+        let Some(part) = self.part.get() else { return };
+        match change {
+            Change::Arrived { member } => part.join(app, channel, member),
+            Change::Departed { user_id } => part.leave(app, channel, user_id),
+            Change::Counted { here, .. } if self.shares(app, channel) => part.count(app, channel, *here),
+            // Webhooks are told of the first and the last.
+            Change::Counted { .. } if self.is_occupancy_told(app, channel) => part.count(app, channel, 1),
+            Change::Vacated => part.count(app, channel, 0),
+            _ => {}
+        }
+    }
+
+    fn is_occupancy_told(&self, app: &App, channel: &str) -> bool {
+        let wants = |hooks: &Arc<crate::webhooks::AppHooks>| hooks.wants(EventKind::ChannelOccupied);
+        channel::kind(channel) != Kind::User && app.settings().hooks.as_ref().is_some_and(wants)
+    }
+
     fn tell_webhooks_of_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize) {
         self.tell_webhooks(app, EventKind::SubscriptionCount, || Event::SubscriptionCount {
             channel: Arc::clone(channel),
@@ -283,7 +367,9 @@ impl Node {
     }
 
     fn tell_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize, shards: ShardSet) {
-        self.tell_webhooks_of_count(app, channel, subscriptions);
+        if self.part.get().is_none() {
+            self.tell_webhooks_of_count(app, channel, subscriptions);
+        }
         let text = events::subscription_count(channel, subscriptions);
         self.tell_subscribers(app, channel, shards, &text, Unheard::ByAll);
     }
@@ -314,7 +400,12 @@ fn is_counted(app: &App, channel: &str) -> bool {
 }
 
 impl Herald for Node {
+    fn shares(&self, app: &App, channel: &str) -> bool {
+        self.part.get().is_some() && (channel::kind(channel) == Kind::Presence || is_counted(app, channel))
+    }
+
     fn changed(&self, app: &App, channel: &Arc<str>, change: Change<'_>) {
+        self.note(app, channel, &change);
         match change {
             Change::Occupied { ready } => ready.set(self.listen(app, channel) == Readiness::Ready),
             Change::Vacated => self.listen_no_longer(app, channel),
@@ -323,20 +414,22 @@ impl Herald for Node {
         match change {
             // The connections of one user are nobody's business but the user's.
             Change::Occupied { .. } | Change::Vacated if channel::kind(channel) == Kind::User => {}
-            Change::Occupied { .. } => self.tell_webhooks(app, EventKind::ChannelOccupied, || {
-                Event::ChannelOccupied { channel: Arc::clone(channel) }
-            }),
+            Change::Occupied { .. } => {
+                self.tell_webhooks_of_this_node(app, EventKind::ChannelOccupied, || Event::ChannelOccupied {
+                    channel: Arc::clone(channel),
+                })
+            }
             Change::Vacated => {
                 // Nobody is left to be told the number 0 but these.
-                if is_counted(app, channel) {
+                if is_counted(app, channel) && self.part.get().is_none() {
                     self.tell_webhooks_of_count(app, channel, 0);
                 }
-                self.tell_webhooks(app, EventKind::ChannelVacated, || Event::ChannelVacated {
+                self.tell_webhooks_of_this_node(app, EventKind::ChannelVacated, || Event::ChannelVacated {
                     channel: Arc::clone(channel),
                 });
             }
             Change::MemberAdded { member, shards, stamp } => {
-                self.tell_webhooks(app, EventKind::MemberAdded, || Event::MemberAdded {
+                self.tell_webhooks_of_this_node(app, EventKind::MemberAdded, || Event::MemberAdded {
                     channel: Arc::clone(channel),
                     user_id: Arc::clone(&member.user_id),
                 });
@@ -344,14 +437,15 @@ impl Herald for Node {
                 self.tell_subscribers(app, channel, shards, &text, Unheard::AsMembership(stamp));
             }
             Change::MemberRemoved { user_id, shards, stamp } => {
-                self.tell_webhooks(app, EventKind::MemberRemoved, || Event::MemberRemoved {
+                self.tell_webhooks_of_this_node(app, EventKind::MemberRemoved, || Event::MemberRemoved {
                     channel: Arc::clone(channel),
                     user_id: user_id.into(),
                 });
                 let text = events::member_removed(channel, user_id);
                 self.tell_subscribers(app, channel, shards, &text, Unheard::AsMembership(stamp));
             }
-            Change::Counted { subscriptions, shards } => {
+            Change::Arrived { .. } | Change::Departed { .. } => {}
+            Change::Counted { subscriptions, shards, .. } => {
                 if !is_counted(app, channel) {
                     return;
                 }

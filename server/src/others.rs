@@ -2,9 +2,9 @@
 //!
 //! Owns what becomes of a [`frame`] here: a publication is delivered to this node's subscribers, as if it had come in
 //! here, but told to no other node. Owns too that a channel is *ready*: its first subscribers on this node are told that
-//! they are subscribed when the broker has confirmed the channel's topic, so that they miss nothing afterwards. Whoever
-//! has more to say to a subscriber than the broker knows (who is a member elsewhere) answers [`Listener::ready`] for
-//! those channels when it has it, by [`Node::make_ready`].
+//! they are subscribed when the broker has confirmed the channel's topic, so that they miss nothing afterwards. Where there is
+//! more to say to a subscriber than the broker knows (who is a member elsewhere), the channel is ready when the node's
+//! part in the fleet has read it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use tracing::debug;
 use crate::apps::{App, Standing as AppStanding};
 use crate::broker::frame::{self, FrameError, Published};
 use crate::broker::{Heard, Listener, Readiness, Standing, Topic, unreadable};
+use crate::fleet::frames::Message;
 use crate::hub::delivery;
-use crate::hub::{Round, ShardIndex};
+use crate::hub::{Herald as _, Round, ShardIndex};
 use crate::node::{Flushed, Node};
 use crate::pusher::channel;
 use crate::shard::Post;
@@ -28,7 +29,16 @@ impl Node {
         if !self.broker.reaches_others() {
             return Readiness::Ready;
         }
-        self.broker.listen(Topic::channel(&app.id, channel))
+        match self.broker.listen(Topic::channel(&app.id, channel)) {
+            // What others say of it is to be read first, if there is somebody to ask.
+            Readiness::Ready if self.reads(app, channel) => Readiness::Pending,
+            readiness => readiness,
+        }
+    }
+
+    /// Whether what other nodes say of a channel is going to be read; it is [ready](Self::make_ready) after that.
+    fn reads(&self, app: &App, channel: &Arc<str>) -> bool {
+        self.shares(app, channel) && self.part.get().is_some_and(|part| part.load(app, channel))
     }
 
     /// The last one is gone.
@@ -59,6 +69,11 @@ impl Node {
         let (header, body) = frame::decode(&heard.frame)?;
         match header.kind {
             frame::PUBLICATION => self.deliver_of_other(&Published::decode(&header, body)?, round),
+            kind if Message::has_kind(kind) => {
+                if let Some(part) = self.part.get() {
+                    part.hear(self, &heard.topic, &header, body);
+                }
+            }
             found => return Err(FrameError::Kind { found }),
         }
         Ok(())
@@ -98,12 +113,17 @@ impl Listener for Node {
         }
         for (app, channels) in by_app {
             if let Some(app) = self.apps.by_id(app) {
-                self.make_ready(&app, &channels);
+                let ready: Vec<_> =
+                    channels.into_iter().filter(|channel| !self.reads(&app, channel)).collect();
+                self.make_ready(&app, &ready);
             }
         }
     }
 
     fn stands(&self, standing: &Standing) {
         debug!(?standing, "the broker");
+        if let Some(part) = self.part.get() {
+            part.stands(standing);
+        }
     }
 }

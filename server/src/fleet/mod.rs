@@ -11,10 +11,17 @@
 //!
 //! These four are pure: no I/O, no clock but what is handed in. `simulation` holds them against every order in which
 //! messages can come, be lost or be doubled.
+//!
+//! [`part`] joins them with the hub, [`store`] is where Redis keeps all facts for whoever comes later, [`frames`] how
+//! nodes tell and ask each other, and [`conduct`] the thread that does all of it.
 
+pub mod conduct;
+pub mod frames;
 pub mod lease;
 pub mod ledger;
+pub mod part;
 pub mod replica;
+pub mod store;
 pub mod word;
 
 #[cfg(test)]
@@ -22,5 +29,6 @@ mod simulation;
 
 pub use lease::{LeaseId, Leases};
 pub use ledger::Ledger;
+pub use part::Part;
 pub use replica::{Replica, Snapshot, Turn};
 pub use word::{Change, Word};

@@ -79,6 +79,11 @@ pub enum Heard {
 }
 
 impl Replica {
+    /// Nothing is known yet; a snapshot will be asked for.
+    pub fn unread() -> Self {
+        Self { owners: Vec::new(), held: Some(Held::default()) }
+    }
+
     /// A snapshot is asked for now: whoever was waited for before does not matter any more.
     pub fn load(&mut self) {
         self.held = Some(Held::default());

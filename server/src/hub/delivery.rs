@@ -95,7 +95,7 @@ mod tests {
         let (directory, cache) = (Directory::default(), EventCache::default());
         let name: Arc<str> = "news".into();
         for shard in [0, 63] {
-            directory.subscribe(&name, shard, None, 0, |_| ()).unwrap();
+            directory.subscribe(&name, shard, None, 0, false, |_| ()).unwrap();
         }
         let publication =
             Publication { channels: vec!["news", "quiet"], event: "e", data: Data::Text("{}"), except: None };

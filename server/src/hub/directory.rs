@@ -6,6 +6,10 @@
 //! as of stamp 7 must not hear of change 7 once more.
 //!
 //! The locks are striped by channel name; no two are ever held at once.
+//!
+//! A channel that is *shared* with other nodes has a [`Replica`] of what they say about it: [`shared`] is how that comes in.
+
+mod shared;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -13,8 +17,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ahash::RandomState;
 
-use super::members::{Full, Member, Members};
+use super::members::{Added, Full, Member, Members};
 use super::shards::{ShardIndex, ShardSet};
+use crate::fleet::Replica;
 
 /// Locks per app: enough for two shards out of dozens to rarely meet.
 const STRIPES: usize = 32;
@@ -57,6 +62,8 @@ struct Channel {
     members: Members,
     /// Whether nothing that other nodes publish is missed here.
     ready: bool,
+    /// What other nodes say, where the channel is shared with them.
+    replica: Option<Box<Replica>>,
 }
 
 /// Something that others are told about a channel.
@@ -87,10 +94,22 @@ pub enum Change<'a> {
         /// The change's place.
         stamp: Stamp,
     },
+    /// A user is on this node now, wherever else it may be.
+    Arrived {
+        /// Who.
+        member: &'a Member,
+    },
+    /// A user is not on this node any more, wherever else it may be.
+    Departed {
+        /// Who.
+        user_id: &'a str,
+    },
     /// The number of subscriptions is another.
     Counted {
-        /// How many there are.
+        /// How many there are, on all nodes that are known of.
         subscriptions: usize,
+        /// How many of them are on this node.
+        here: usize,
         /// Shards with subscribers.
         shards: ShardSet,
     },
@@ -138,7 +157,8 @@ impl Directory {
         self.stripe(name).write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection of `shard` subscribes, as `member` on a presence channel. It must not be subscribed already.
+    /// A connection of `shard` subscribes, as `member` on a presence channel. It must not be subscribed already. The
+    /// channel is `shared` with other nodes from its first subscriber on, or not at all.
     ///
     /// # Errors
     /// [`Full`]: the user would be one member more than `members_max`; nothing has changed.
@@ -148,15 +168,19 @@ impl Directory {
         shard: ShardIndex,
         member: Option<&Member>,
         members_max: usize,
+        shared: bool,
         mut tell: impl FnMut(Change<'_>),
     ) -> Result<State, Full> {
         let mut stripe = self.write(name);
         let Stripe { channels, stamp } = &mut *stripe;
-        let new = || Channel { stamp: *stamp, ..Channel::default() };
+        let new = || {
+            let replica = shared.then(|| Box::new(Replica::unread()));
+            Channel { stamp: *stamp, replica, ..Channel::default() }
+        };
         let channel = channels.entry(Arc::clone(name)).or_insert_with(new);
         let added = match member {
             Some(member) => match channel.members.add(member, members_max) {
-                Ok(added) => added.first,
+                Ok(added) => added,
                 Err(full) => {
                     if channel.subscriptions == 0 {
                         channels.remove(name);
@@ -164,7 +188,7 @@ impl Directory {
                     return Err(full);
                 }
             },
-            None => false,
+            None => Added::default(),
         };
         channel.shards.insert(shard);
         channel.subscriptions += 1;
@@ -173,11 +197,14 @@ impl Directory {
             tell(Change::Occupied { ready: &ready });
             channel.ready = ready.get();
         }
-        if let Some(member) = member.filter(|_| added) {
+        if let Some(member) = member.filter(|_| added.first_here) {
+            tell(Change::Arrived { member });
+        }
+        if let Some(member) = member.filter(|_| added.first) {
             channel.stamp = stamp.next();
             tell(Change::MemberAdded { member, shards: channel.shards, stamp: channel.stamp });
         }
-        tell(Change::Counted { subscriptions: channel.subscriptions, shards: channel.shards });
+        tell(channel.counted());
         Ok(channel.state())
     }
 
@@ -199,13 +226,18 @@ impl Directory {
             channel.shards.remove(shard);
         }
         if let Some(user_id) = user_id
-            && channel.members.remove(user_id).is_some_and(|removed| removed.last)
+            && let Some(removed) = channel.members.remove(user_id)
         {
-            channel.stamp = stamp.next();
-            tell(Change::MemberRemoved { user_id, shards: channel.shards, stamp: channel.stamp });
+            if removed.last_here {
+                tell(Change::Departed { user_id });
+            }
+            if removed.last {
+                channel.stamp = stamp.next();
+                tell(Change::MemberRemoved { user_id, shards: channel.shards, stamp: channel.stamp });
+            }
         }
         if channel.subscriptions > 0 {
-            tell(Change::Counted { subscriptions: channel.subscriptions, shards: channel.shards });
+            tell(channel.counted());
             return;
         }
         tell(Change::Vacated);
@@ -239,7 +271,7 @@ impl Directory {
     /// Tells how many subscriptions there are, if there are any, while the channel is locked.
     pub fn count(&self, name: &str, tell: impl FnOnce(usize, ShardSet)) {
         if let Some(channel) = self.write(name).channels.get(name) {
-            tell(channel.subscriptions, channel.shards);
+            tell(channel.subscriptions_everywhere(), channel.shards);
         }
     }
 
@@ -292,6 +324,16 @@ impl Channel {
     fn occupancy(&self, name: &Arc<str>) -> Occupancy {
         Occupancy { name: Arc::clone(name), subscriptions: self.subscriptions, users: self.members.len() }
     }
+
+    fn subscriptions_everywhere(&self) -> usize {
+        let elsewhere = self.replica.as_ref().map_or(0, |replica| replica.subscriptions());
+        self.subscriptions.saturating_add(usize::try_from(elsewhere).unwrap_or(usize::MAX))
+    }
+
+    fn counted(&self) -> Change<'static> {
+        let (subscriptions, here) = (self.subscriptions_everywhere(), self.subscriptions);
+        Change::Counted { subscriptions, here, shards: self.shards }
+    }
 }
 
 #[cfg(test)]
@@ -314,7 +356,8 @@ mod tests {
             Change::MemberRemoved { user_id, shards, stamp } => {
                 format!("-{user_id}@{} to {}", stamp.0, on(shards))
             }
-            Change::Counted { subscriptions, shards } => format!("{subscriptions} to {}", on(shards)),
+            Change::Counted { subscriptions, shards, .. } => format!("{subscriptions} to {}", on(shards)),
+            Change::Arrived { .. } | Change::Departed { .. } => String::new(),
         }
     }
 
@@ -331,7 +374,7 @@ mod tests {
         fn subscribe(&mut self, name: &str, shard: ShardIndex, user: Option<&str>) -> Result<State, Full> {
             let member = user.map(member);
             let tell = |change: Change<'_>| self.told.push(note(&change));
-            self.directory.subscribe(&name.into(), shard, member.as_ref(), 2, tell)
+            self.directory.subscribe(&name.into(), shard, member.as_ref(), 2, false, tell)
         }
 
         fn unsubscribe(&mut self, name: &str, shard: ShardIndex, last_here: bool, user: Option<&str>) {
@@ -340,7 +383,8 @@ mod tests {
         }
 
         fn told(&mut self) -> Vec<String> {
-            std::mem::take(&mut self.told)
+            let told = std::mem::take(&mut self.told);
+            told.into_iter().filter(|note| !note.is_empty()).collect()
         }
     }
 
@@ -410,7 +454,7 @@ mod tests {
                     ready.set(false);
                 }
             };
-            directory.subscribe(&name, shard, None, 0, not_yet).unwrap().ready
+            directory.subscribe(&name, shard, None, 0, false, not_yet).unwrap().ready
         };
         assert_eq!([subscribe(0), subscribe(5)], [false, false]);
         assert_eq!(directory.make_ready("news").iter().collect::<Vec<_>>(), [0, 5]);

@@ -42,7 +42,7 @@ impl Presence {
 pub struct Full;
 
 /// One more connection of a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Added {
     /// Whether the user was nowhere before.
     pub first: bool,

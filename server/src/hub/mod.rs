@@ -33,6 +33,11 @@ pub trait Herald: std::fmt::Debug {
     /// A channel of `app` has changed.
     fn changed(&self, app: &App, channel: &Arc<str>, change: Change<'_>);
 
+    /// Whether a channel's members and subscriptions are shared with other nodes.
+    fn shares(&self, _app: &App, _channel: &str) -> bool {
+        false
+    }
+
     /// A user of `app` has come or gone.
     fn turned(&self, app: &App, turn: Turn<'_>);
 }

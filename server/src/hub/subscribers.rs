@@ -117,7 +117,8 @@ impl Subscribers {
             None => {
                 let shared = name.shared();
                 let tell = |change: Change<'_>| self.herald.changed(app, &shared, change);
-                app.directory.subscribe(&shared, self.shard, member, members_max, tell)?
+                let with_others = self.herald.shares(app, name.as_str());
+                app.directory.subscribe(&shared, self.shard, member, members_max, with_others, tell)?
             }
         };
         // Ready for the node and not for this shard: it has been posted, and others wait for it here too.

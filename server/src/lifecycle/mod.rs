@@ -23,6 +23,7 @@ use crate::broker::memory::MemoryBroker;
 use crate::broker::redis::{self, RedisBroker};
 use crate::broker::{Broker, Listener, NodeId, Topic};
 use crate::config::{Loaded, Source};
+use crate::fleet::{self, Part};
 use crate::node::Node;
 use crate::shard::{self, Equipment};
 use crate::webhooks::{self, Webhooks};
@@ -125,7 +126,7 @@ async fn conduct(
     // With the ports that the system chose; what is configured stays what a reload is compared with.
     loaded.configuration.listen.clone_from(&addresses);
     let tls = loaded.tls.is_some();
-    let Started { node, mut running, telling, publishing } =
+    let Started { node, mut running, telling, taking_part, publishing } =
         start_shards(loaded, listeners, socket_listener, watching, &ended)?;
     let reload = Reload::new(source, configuration, node);
     for index in 0..running.len() {
@@ -178,6 +179,10 @@ async fn conduct(
         // The shards keep the deadline for their clients; this one is for a shard that does not answer at all.
         () = async {
             within(deadline * 3, leave).await;
+            // What it means for the others that everybody has left, and then for webhooks.
+            if let Some(taking_part) = taking_part {
+                taking_part.finish(deadline).await;
+            }
             // That everybody has left is the last that there is to tell.
             telling.finish(deadline).await;
             if let Some(publishing) = publishing {
@@ -201,6 +206,7 @@ struct Started {
     node: Arc<Node>,
     running: Vec<Running>,
     telling: webhooks::Ending,
+    taking_part: Option<fleet::conduct::Ending>,
     publishing: Option<redis::Ending>,
 }
 
@@ -228,6 +234,15 @@ fn start_shards(
     node.broker.listen(Topic::Fleet);
     node.broker.listen(Topic::Node(id));
     let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&node) as Arc<dyn Listener>));
+    let mut taking_part = None;
+    if let Some(unstarted) = &unstarted {
+        let lease = fleet::conduct::draw_lease().map_err(system("draw random bytes"))?;
+        let span = Duration::from_millis(node.limits.lease_ms as u64);
+        // Before anybody subscribes, and before the broker tells anything.
+        let part = Arc::clone(node.part.get_or_init(|| Arc::new(Part::new(lease, span))));
+        let started = fleet::conduct::start(part, Arc::clone(&node), unstarted.commander());
+        taking_part = Some(started.map_err(system("start the fleet's thread (see also ulimit -n)"))?);
+    }
     let publishing = unstarted.map(|unstarted| unstarted.start(listener)).transpose()?;
     node.tls.store(loaded.tls);
     let mut socket = Some(socket);
@@ -256,7 +271,7 @@ fn start_shards(
             Ok(Running { thread, ready, detached })
         })
         .collect::<Result<_, ServeError>>()?;
-    Ok(Started { node, running, telling, publishing })
+    Ok(Started { node, running, telling, taking_part, publishing })
 }
 
 /// Says that a shard's thread has ended, by a panic too.

@@ -86,7 +86,14 @@ impl Webhooks {
     /// counted.
     pub fn notify(&self, hooks: &Arc<AppHooks>, event: Event) {
         if hooks.wants(event.kind()) {
-            self.queue.notify(hooks, event);
+            self.queue.notify(hooks, event, false);
+        }
+    }
+
+    /// The same with an event that has settled already: it is not held for its opposite, nor undoes it.
+    pub fn notify_settled(&self, hooks: &Arc<AppHooks>, event: Event) {
+        if hooks.wants(event.kind()) {
+            self.queue.notify(hooks, event, true);
         }
     }
 }

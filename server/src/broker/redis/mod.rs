@@ -13,6 +13,7 @@
 //! again, and heard once by its number. While Redis is away nothing of others is heard, and what this node has to
 //! tell waits; after that it is held back for a moment, until the other nodes are there again too.
 
+mod commands;
 mod conductor;
 mod intake;
 mod keys;
@@ -38,6 +39,7 @@ use crate::config;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::webhooks::{CaError, read_authorities};
+pub use commands::Commander;
 use conductor::Equipment;
 use keys::Keys;
 use outbound::Outbound;
@@ -161,6 +163,13 @@ fn tls(redis: &config::Redis) -> Result<ClientConfig, StartError> {
 }
 
 impl Unstarted {
+    /// The way to Redis for whoever keeps something there.
+    pub fn commander(&self) -> Commander {
+        let Equipment { redis, tls, limits, keys, .. } = &self.equipment;
+        let within = Duration::from_millis(limits.redis_timeout_ms as u64);
+        Commander::new(redis.clone(), tls.clone(), within, keys.clone())
+    }
+
     /// Starts the thread, which tells `listener` for as long as that lives.
     ///
     /// # Errors

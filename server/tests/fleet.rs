@@ -1,0 +1,363 @@
+//! What several nodes know together, with a real Redis between them: who is a member, how many subscribe, who is asked
+//! and told; and what becomes of it when a node is killed or cut off, or Redis restarts.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::collections::BTreeSet;
+
+use fanfare_server::config::Secret;
+use fanfare_server::pusher::signature::sign;
+use harness::client::Client;
+use harness::http::Api;
+use harness::php::Php;
+use harness::receiver::Receiver;
+use harness::redis::{Proxy, Redis};
+use harness::{KEY, SECRET, Server, configuration, directory, wait_until};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A node with a directory of its own.
+struct Node {
+    server: Server,
+    _directory: TempDir,
+}
+
+impl Node {
+    fn start(url: &str, change: impl FnOnce(&mut Value)) -> Self {
+        let directory = directory();
+        let mut configuration = configuration(directory.path());
+        configuration["redis"] = json!({"url": url});
+        // What is waited for does not wait longer than it must.
+        configuration["limits"] = json!({"lease_ms": 1_500, "fleet_answer_timeout_ms": 60_000, "redis_regroup_ms": 0, "redis_timeout_ms": 60_000});
+        configuration["log"]["level"] = "debug".into();
+        change(&mut configuration);
+        let node = Self { server: Server::start(&configuration), _directory: directory };
+        node.server.logged("this node has its place in the fleet");
+        node
+    }
+
+    /// Waits until it knows of so many nodes, itself included.
+    fn knows_of(&self, nodes: u64) {
+        wait_until(&format!("{nodes} nodes are known"), || self.server.metric("fleet_nodes") == nodes);
+    }
+}
+
+struct Scene {
+    nodes: Vec<Node>,
+    redis: Redis,
+    _directory: TempDir,
+}
+
+impl Scene {
+    fn new(nodes: usize) -> Self {
+        Self::with(nodes, |_| ())
+    }
+
+    fn with(nodes: usize, change: impl Fn(&mut Value)) -> Self {
+        let directory = directory();
+        let redis = Redis::start("redis-server", directory.path(), &[]);
+        let nodes: Vec<Node> = (0..nodes).map(|_| Node::start(&redis.url(), &change)).collect();
+        nodes.iter().for_each(|node| node.knows_of(nodes.len() as u64));
+        Self { nodes, redis, _directory: directory }
+    }
+
+    fn server(&self, at: usize) -> &Server {
+        &self.nodes[at].server
+    }
+}
+
+fn auth(signed: &str) -> String {
+    format!("{KEY}:{}", sign(&Secret::new(SECRET), &[signed]))
+}
+
+/// A client on a presence channel, and who it has been told is there.
+struct Member {
+    client: Client,
+    here: BTreeSet<String>,
+}
+
+impl Member {
+    fn join(server: &Server, channel: &str, user_id: &str) -> Self {
+        let mut client = Client::connect(server);
+        let channel_data = json!({"user_id": user_id}).to_string();
+        let auth = auth(&format!("{}:{channel}:{channel_data}", client.socket_id));
+        let data = json!({"channel": channel, "auth": auth, "channel_data": channel_data});
+        client.send(json!({"event": "pusher:subscribe", "data": data}));
+        let succeeded = client.event();
+        assert_eq!(succeeded["event"], "pusher_internal:subscription_succeeded", "{succeeded}");
+        let data: Value = serde_json::from_str(succeeded["data"].as_str().unwrap()).unwrap();
+        let ids = data["presence"]["ids"].as_array().unwrap().iter();
+        Self { client, here: ids.map(|id| id.as_str().unwrap().to_owned()).collect() }
+    }
+
+    fn leave(&mut self, channel: &str) {
+        self.client.send(json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
+        self.is_answered();
+    }
+
+    /// Everything sent before has been dealt with; what is heard until then are changes of the members.
+    fn is_answered(&mut self) {
+        self.client.send(r#"{"event":"pusher:ping","data":{}}"#);
+        while self.hear().is_none_or(|event| event["event"] != "pusher:pong") {}
+    }
+
+    /// The next event: a change of the members, which must be one, or another, which is given back.
+    fn hear(&mut self) -> Option<Value> {
+        let event = self.client.event();
+        let user_id = || {
+            let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+            data["user_id"].as_str().unwrap().to_owned()
+        };
+        match event["event"].as_str().unwrap() {
+            "pusher_internal:member_added" => assert!(self.here.insert(user_id()), "twice: {event}"),
+            "pusher_internal:member_removed" => assert!(self.here.remove(&user_id()), "twice: {event}"),
+            _ => return Some(event),
+        }
+        None
+    }
+
+    /// Hears until these are here.
+    fn sees(&mut self, expected: &[&str]) {
+        let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
+        while self.here != expected {
+            assert_eq!(self.hear(), None, "while {:?} is awaited", expected);
+        }
+    }
+
+    /// Nothing has changed until now.
+    fn is_told_nothing(&mut self) {
+        let before = self.here.clone();
+        self.client.send(r#"{"event":"pusher:ping","data":{}}"#);
+        let heard = self.hear();
+        assert_eq!(heard.map(|event| event["event"].clone()), Some("pusher:pong".into()), "after {before:?}");
+    }
+}
+
+const CHANNEL: &str = "presence-room";
+
+#[test]
+fn members_are_the_same_everywhere_and_each_is_told_once() {
+    let scene = Scene::new(3);
+    let mut one = Member::join(scene.server(0), CHANNEL, "1");
+    assert_eq!(one.here, BTreeSet::from(["1".into()]));
+    let mut two = Member::join(scene.server(1), CHANNEL, "2");
+    assert_eq!(two.here, BTreeSet::from(["1".into(), "2".into()]), "the list has those of other nodes");
+    one.sees(&["1", "2"]);
+    // The same user on a third node, and once more on the first: one member.
+    let mut again = Member::join(scene.server(2), CHANNEL, "1");
+    let mut third = Member::join(scene.server(2), CHANNEL, "3");
+    for member in [&mut one, &mut two, &mut again] {
+        member.sees(&["1", "2", "3"]);
+    }
+    one.leave(CHANNEL);
+    third.leave(CHANNEL);
+    two.sees(&["1", "2"]);
+    again.sees(&["1", "2"]);
+    // Its last place is gone.
+    again.leave(CHANNEL);
+    two.sees(&["2"]);
+    let late = Member::join(scene.server(0), CHANNEL, "4");
+    assert_eq!(late.here, BTreeSet::from(["2".into(), "4".into()]));
+    two.sees(&["2", "4"]);
+    two.is_told_nothing();
+}
+
+#[test]
+fn the_members_of_a_node_that_is_killed_are_removed_once_and_nothing_of_them_is_left() {
+    let mut scene = Scene::new(3);
+    let mut one = Member::join(scene.server(0), CHANNEL, "1");
+    let mut two = Member::join(scene.server(1), CHANNEL, "2");
+    let _both = Member::join(scene.server(2), CHANNEL, "2");
+    let _dead = Member::join(scene.server(2), CHANNEL, "3");
+    for member in [&mut one, &mut two] {
+        member.sees(&["1", "2", "3"]);
+    }
+    scene.nodes.pop().unwrap().server.kill();
+    for member in [&mut one, &mut two] {
+        member.sees(&["1", "2"]);
+    }
+    scene.nodes.iter().for_each(|node| node.knows_of(2));
+    // Whoever has reaped it has done so before others see that it is gone from the leases.
+    wait_until("Redis has nothing of it", || {
+        !scene.redis.ask("ZCARD fanfare:leases").unwrap().contains(":3")
+    });
+    let mut late = Member::join(scene.server(0), CHANNEL, "4");
+    assert_eq!(late.here, ["1", "2", "4"].map(String::from).into());
+    for member in [&mut one, &mut two, &mut late] {
+        member.sees(&["1", "2", "4"]);
+        member.is_told_nothing();
+    }
+}
+
+#[test]
+fn nobody_is_gone_because_redis_was() {
+    let mut scene = Scene::new(3);
+    let mut members: Vec<Member> =
+        (0..3).map(|at| Member::join(scene.server(at), CHANNEL, &at.to_string())).collect();
+    members.iter_mut().for_each(|member| member.sees(&["0", "1", "2"]));
+    scene.redis.kill();
+    for node in &scene.nodes {
+        wait_until("it is away", || node.server.get("/ready").contains("degraded"));
+    }
+    // What is local goes on.
+    let mut local = Member::join(scene.server(0), CHANNEL, "3");
+    members[0].sees(&["0", "1", "2", "3"]);
+    scene.redis.restart();
+    members[1].sees(&["0", "1", "2", "3"]);
+    members[2].sees(&["0", "1", "2", "3"]);
+    local.leave(CHANNEL);
+    for member in &mut members {
+        member.sees(&["0", "1", "2"]);
+        member.is_told_nothing();
+    }
+}
+
+#[test]
+fn a_node_that_was_cut_off_comes_back_to_the_truth_and_so_do_the_others() {
+    let mut scene = Scene::new(2);
+    let proxy = Proxy::to(scene.redis.port);
+    scene.nodes.push(Node::start(&format!("redis://127.0.0.1:{}", proxy.port), |_| ()));
+    scene.nodes.iter().for_each(|node| node.knows_of(3));
+    let mut one = Member::join(scene.server(0), CHANNEL, "1");
+    let mut leaving = Member::join(scene.server(1), CHANNEL, "2");
+    let mut far = Member::join(scene.server(2), CHANNEL, "3");
+    one.sees(&["1", "2", "3"]);
+    proxy.cut();
+    // Longer than its lease: the others take it for dead.
+    one.sees(&["1", "2"]);
+    leaving.leave(CHANNEL);
+    one.sees(&["1"]);
+    let _new = Member::join(scene.server(2), CHANNEL, "4");
+    far.sees(&["1", "2", "3", "4"]);
+    far.is_told_nothing();
+    proxy.heal();
+    one.sees(&["1", "3", "4"]);
+    far.sees(&["1", "3", "4"]);
+    let _late = Member::join(scene.server(1), CHANNEL, "5");
+    for member in [&mut one, &mut far] {
+        member.sees(&["1", "3", "4", "5"]);
+        member.is_told_nothing();
+    }
+}
+
+#[test]
+fn any_node_answers_for_the_fleet() {
+    let scene = Scene::new(3);
+    let mut clients: Vec<Client> = (0..3).map(|at| Client::connect(scene.server(at))).collect();
+    clients.iter_mut().for_each(|client| client.subscribe("news"));
+    let _one = Member::join(scene.server(0), CHANNEL, "1");
+    let _two = Member::join(scene.server(1), CHANNEL, "2");
+    for at in 0..3 {
+        let mut api = Api::connect(scene.server(at));
+        let listed = api.get("/apps/app/channels", &["info=subscription_count"]).json(200);
+        let counted = json!({"news": {"subscription_count": 3}, CHANNEL: {"subscription_count": 2}});
+        assert_eq!(listed, json!({"channels": counted}));
+        let path = format!("/apps/app/channels/{CHANNEL}");
+        let info = api.get(&path, &["info=user_count,subscription_count"]).json(200);
+        assert_eq!(info, json!({"occupied": true, "user_count": 2, "subscription_count": 2}));
+        let users = api.get(&format!("{path}/users"), &[]).json(200);
+        assert_eq!(users, json!({"users": [{"id": "1"}, {"id": "2"}]}));
+        assert_eq!(api.get("/apps/app/connections", &[]).json(200), json!({"connections": 5}));
+        let none = api.get("/apps/app/channels/quiet", &[]).json(200);
+        assert_eq!(none, json!({"occupied": false}));
+    }
+}
+
+#[test]
+fn an_answer_in_which_a_node_is_missing_says_so() {
+    let scene = Scene::with(2, |configuration| {
+        configuration["limits"]["fleet_answer_timeout_ms"] = 200.into();
+        // It is there for the others for as long as the test takes.
+        configuration["limits"]["lease_ms"] = 600_000.into();
+    });
+    scene.server(1).freeze();
+    let answer = Api::connect(scene.server(0)).get("/apps/app/connections", &[]).json(200);
+    assert_eq!(answer, json!({"connections": 0, "nodes_missing": 1}));
+    scene.server(1).signal(rustix::process::Signal::CONT);
+}
+
+fn sign_in(client: &mut Client, user_id: &str) {
+    let user_data = json!({"id": user_id}).to_string();
+    let auth = auth(&format!("{}::user::{user_data}", client.socket_id));
+    client.send(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}));
+    assert_eq!(client.event()["event"], "pusher:signin_success");
+}
+
+#[test]
+fn a_user_is_reached_and_sent_away_wherever_it_is() {
+    let scene = Scene::new(2);
+    let mut theirs: Vec<Client> = (0..2).map(|at| Client::connect(scene.server(at))).collect();
+    for client in &mut theirs {
+        sign_in(client, "7");
+        client.subscribe("#server-to-user-7");
+    }
+    let mut other = Client::connect(scene.server(1));
+    sign_in(&mut other, "8");
+    Php::attach(scene.server(0)).broadcast(&["#server-to-user-7"], "hello", "{}");
+    theirs.iter_mut().for_each(|client| assert_eq!(client.data(), "{}"));
+    let mut api = Api::connect(scene.server(0));
+    assert_eq!(api.post("/apps/app/users/7/terminate_connections", b"").json(200), json!({}));
+    for client in &mut theirs {
+        assert_eq!(client.event()["data"]["code"], 4009);
+        assert_eq!(u16::from(client.close_frame().code), 4009);
+    }
+    other.settle();
+}
+
+#[test]
+fn subscribers_are_counted_on_all_nodes() {
+    let scene = Scene::with(2, |configuration| configuration["apps"][0]["subscription_count"] = true.into());
+    let counted = |client: &mut Client, expected: u64| {
+        loop {
+            let event = client.event();
+            assert_eq!(event["event"], "pusher_internal:subscription_count", "{event}");
+            let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+            if data["subscription_count"] == expected {
+                return;
+            }
+        }
+    };
+    let mut one = Client::connect(scene.server(0));
+    one.subscribe("news");
+    counted(&mut one, 1);
+    let mut two = Client::connect(scene.server(1));
+    two.subscribe("news");
+    for client in [&mut one, &mut two] {
+        counted(client, 2);
+    }
+    drop(two);
+    counted(&mut one, 1);
+}
+
+#[test]
+fn webhooks_are_told_once_for_the_fleet() {
+    let receiver = Receiver::start();
+    let hooks = json!([{"url": receiver.url("/")}]);
+    let mut scene = Scene::with(2, |configuration| {
+        configuration["apps"][0]["webhooks"] = hooks.clone();
+        configuration["limits"]["webhook_settle_ms"] = 300.into();
+    });
+    let event = |name: &str, user_id: Option<&str>| match user_id {
+        Some(user_id) => json!({"name": name, "channel": CHANNEL, "user_id": user_id}),
+        None => json!({"name": name, "channel": CHANNEL}),
+    };
+    let mut one = Member::join(scene.server(0), CHANNEL, "1");
+    let mut two = Member::join(scene.server(1), CHANNEL, "1");
+    let mut three = Member::join(scene.server(1), CHANNEL, "2");
+    let mut told = receiver.events_until(|told| told["user_id"] == "2");
+    assert_eq!(told.remove(0), event("channel_occupied", None));
+    assert_eq!(told, [event("member_added", Some("1")), event("member_added", Some("2"))]);
+    // From one node to the other, and back before it has settled: nothing.
+    two.leave(CHANNEL);
+    one.leave(CHANNEL);
+    let _again = Member::join(scene.server(1), CHANNEL, "1");
+    three.leave(CHANNEL);
+    assert_eq!(receiver.events_until(|told| told["user_id"] == "2"), [event("member_removed", Some("2"))]);
+    // All of a node that is killed.
+    scene.nodes.pop().unwrap().server.kill();
+    let told = receiver.events_until(|told| told["name"] == "channel_vacated");
+    assert_eq!(told, [event("member_removed", Some("1")), event("channel_vacated", None)]);
+    assert!(receiver.rest().is_empty());
+}
