@@ -38,7 +38,8 @@ impl Node {
 
     /// Whether what other nodes say of a channel is going to be read; it is [ready](Self::make_ready) after that.
     fn reads(&self, app: &App, channel: &Arc<str>) -> bool {
-        self.shares(app, channel) && self.part.get().is_some_and(|part| part.load(app, channel))
+        let has_more = self.shares(app, channel) || channel::is_cache(channel);
+        has_more && self.part.get().is_some_and(|part| part.load(app, channel))
     }
 
     /// The last one is gone.

@@ -18,13 +18,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-use super::frames::Message;
+use super::frames::{About, Message};
 use super::part::Part;
 use super::store::{Effect, FleetTurn, Key, Store, token};
 use super::{LeaseId, Word};
 use crate::broker::Topic;
 use crate::entropy;
 use crate::node::Node;
+use crate::pusher::channel;
 
 /// Words of one round, and what one of them holds at most.
 const WORDS_MAX: usize = 64;
@@ -69,8 +70,8 @@ enum Ended {
 /// What outlives a link.
 #[derive(Debug)]
 struct Conduct<'a> {
-    part: &'a Part,
-    node: &'a Node,
+    part: &'a Arc<Part>,
+    node: &'a Arc<Node>,
     lease: LeaseId,
     /// Leases of this node that are to be given back when everything is said.
     old: Vec<LeaseId>,
@@ -120,8 +121,8 @@ pub fn start(part: Arc<Part>, node: Arc<Node>, dial: impl Dial + Send + 'static)
 
 /// Plays the node's part in the fleet, until it is to end.
 async fn conduct(
-    part: &Part,
-    node: &Node,
+    part: &Arc<Part>,
+    node: &Arc<Node>,
     dial: impl Dial,
     finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
 ) {
@@ -172,7 +173,6 @@ fn system(error: io::Error) -> RedisError {
 impl Conduct<'_> {
     /// There is no link any more: nobody waits for it.
     fn let_go(&mut self) {
-        self.part.ask_through(None);
         self.part.link_is_down();
         for app in self.node.apps.known() {
             for channel in app.directory.shared() {
@@ -189,9 +189,26 @@ impl Conduct<'_> {
         finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
     ) -> RedisResult<Ended> {
         standing.mark_unchanged();
-        self.take_lease(&mut store, true).await?;
         let (loads, mut loading) = mpsc::unbounded_channel();
+        self.take_lease(&mut store, true).await?;
         self.part.ask_through(Some(loads));
+        let ended = self.keep_up(&mut store, standing, finishing, &mut loading).await;
+        self.part.ask_through(None);
+        while let Ok(key) = loading.try_recv() {
+            if let Some(app) = self.node.apps.by_id(&key.app) {
+                self.node.make_ready(&app, &[key.channel]);
+            }
+        }
+        ended
+    }
+
+    async fn keep_up<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        standing: &mut watch::Receiver<u64>,
+        finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
+        loading: &mut mpsc::UnboundedReceiver<Key>,
+    ) -> RedisResult<Ended> {
         for app in self.node.apps.known() {
             for channel in app.directory.shared() {
                 self.part.load(&app, &channel);
@@ -207,20 +224,20 @@ impl Conduct<'_> {
             tokio::select! {
                 biased;
                 done = &mut *finishing => {
-                    self.finish(&mut store).await?;
+                    self.finish(store).await?;
                     // Nobody waiting means that time is up.
                     let _ = done.map(|done| done.send(()));
                     return Ok(Ended::Finished);
                 }
                 _ = standing.changed() => return Ok(Ended::Away),
-                _ = looks.tick() => self.look(&mut store).await?,
-                _ = loading.recv_many(&mut wanted, LOADS_MAX) => self.read(&mut store, &mut wanted).await?,
+                _ = looks.tick() => self.look(store).await?,
+                _ = loading.recv_many(&mut wanted, LOADS_MAX) => self.read(store, &mut wanted).await?,
                 () = self.part.due.notified() => {}
                 () = tokio::time::sleep_until(settled.unwrap_or_else(Instant::now)), if settled.is_some() => {
-                    self.settle(&mut store).await?;
+                    self.settle(store).await?;
                 }
             }
-            self.speak(&mut store).await?;
+            self.speak(store).await?;
         }
     }
 
@@ -346,6 +363,8 @@ impl Conduct<'_> {
             // From here on words are held.
             if app.directory.load(&key.channel) {
                 keys.push((key, app));
+            } else if channel::is_cache(&key.channel) {
+                self.borrow(app, key.channel);
             } else {
                 self.node.make_ready(&app, &[Arc::clone(&key.channel)]);
             }
@@ -365,6 +384,10 @@ impl Conduct<'_> {
             if self.part.take(self.node, &key, snapshot, &living) {
                 self.part.want(key.clone());
             }
+            if channel::is_cache(&key.channel) {
+                self.borrow(app, key.channel);
+                continue;
+            }
             self.node.make_ready(&app, &[Arc::clone(&key.channel)]);
         }
         self.take_roll(store, call, &roll).await?;
@@ -374,6 +397,19 @@ impl Conduct<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Asks the others for the last event of a cache channel; whoever waits here is told after that.
+    fn borrow(&self, app: Arc<crate::apps::App>, name: Arc<str>) {
+        let (part, node) = (Arc::clone(self.part), Arc::clone(self.node));
+        tokio::spawn(async move {
+            let within = Duration::from_millis(node.limits.fleet_answer_timeout_ms as u64);
+            let told = part.ask(&node, &app, About::Channel(name.to_string()), within).await;
+            if let Some((event, data, left_ms)) = told.answer.last {
+                app.cache.borrow(&name, &event, &data, Duration::from_millis(left_ms));
+            }
+            node.make_ready(&app, &[name]);
+        });
     }
 
     /// Tells webhooks what has changed for the fleet; removals wait for their opposite first.

@@ -85,6 +85,8 @@ pub struct Answer {
     pub users: Vec<String>,
     /// Connections of the app on the node.
     pub connections: u64,
+    /// The last event of the cache channel that was asked about, and for how many ms it is still remembered.
+    pub last: Option<(String, String, u64)>,
 }
 
 /// Why a body is not what its kind says.
@@ -188,7 +190,12 @@ mod tests {
         let changes = vec![super::super::Change::Joined(member)];
         let word = Word { lease: LeaseId(1), prev: 0, seq: 1, subscriptions: 2, changes };
         let question = |about| Message::Question(9, Question { app: "a".into(), about });
-        let answer = Answer { channels: vec![("a".into(), 1, 2)], users: vec!["7".into()], connections: 3 };
+        let answer = Answer {
+            channels: vec![("a".into(), 1, 2)],
+            users: vec!["7".into()],
+            connections: 3,
+            last: None,
+        };
         for message in [
             Message::Word(word),
             question(About::Channels("presence-".into())),

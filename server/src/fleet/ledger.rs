@@ -109,7 +109,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
             let changes = page.changes(changes_max.clamp(1, Word::CHANGES_MAX), bytes_max);
             let more = !page.changed.is_empty();
             // Not before the last of its members is told to be gone.
-            let subscriptions = if more { page.subscriptions.max(1) } else { page.subscriptions };
+            let subscriptions = if more { page.subscribers().max(1) } else { page.subscribers() };
             page.is_due = more;
             let is_news = !changes.is_empty() || subscriptions != page.subscriptions_told;
             let word = is_news.then(|| {
@@ -120,7 +120,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
             });
             if more {
                 self.due.push_back(key.clone());
-            } else if page.subscriptions == 0 {
+            } else if subscriptions == 0 {
                 self.pages.remove(&key);
             }
             if let Some(word) = word {
@@ -132,6 +132,11 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
 }
 
 impl Page {
+    /// A member is a subscriber, who may be noted before the number is.
+    fn subscribers(&self) -> u32 {
+        self.subscriptions.max(u32::from(!self.members.is_empty()))
+    }
+
     /// Takes out what is to be told next.
     fn changes(&mut self, changes_max: usize, bytes_max: usize) -> Vec<Change> {
         let (mut changes, mut bytes) = (Vec::new(), 0);
@@ -193,6 +198,19 @@ mod tests {
         // The others take this for a first word, and what they still know of the channel for void.
         ledger.count(&"a", 1);
         assert_eq!(said(&mut ledger, 9), ["a 1: 0>4 1"]);
+    }
+
+    #[test]
+    fn who_is_noted_before_the_number_subscribes_all_the_same() {
+        let mut ledger = Ledger::new(LeaseId(1));
+        ledger.join(&"a", &member("1"));
+        assert_eq!(said(&mut ledger, 9), ["a 1: 0>1 1 +1"]);
+        ledger.count(&"a", 1);
+        assert!(said(&mut ledger, 9).is_empty());
+        ledger.leave(&"a", "1");
+        assert_eq!(said(&mut ledger, 9), ["a 1: 1>2 1 -1"]);
+        ledger.count(&"a", 0);
+        assert_eq!(said(&mut ledger, 9), ["a 1: 2>3 0"]);
     }
 
     #[test]

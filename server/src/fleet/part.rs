@@ -25,6 +25,7 @@ use crate::broker::frame::Header;
 use crate::broker::{NodeId, Standing, Topic};
 use crate::hub::{Herald, Member};
 use crate::node::Node;
+use crate::pusher::channel;
 
 /// What a node knows and owns.
 #[derive(Debug)]
@@ -290,16 +291,23 @@ fn drop_leases(node: &Node, dead: &[LeaseId]) {
 
 /// What this node says to a question.
 pub fn answer(app: &App, about: &About) -> Answer {
-    let channel = |occupancy: crate::hub::directory::Occupancy| {
+    let described = |occupancy: crate::hub::directory::Occupancy| {
         (occupancy.name.to_string(), occupancy.subscriptions as u64, occupancy.users as u64)
     };
     let mut answer = Answer::default();
     match about {
         About::Channels(prefix) => {
-            answer.channels = app.directory.occupancies(prefix).into_iter().map(channel).collect()
+            answer.channels = app.directory.occupancies(prefix).into_iter().map(described).collect()
         }
         About::Channel(name) => {
-            answer.channels = app.directory.occupancy(name).into_iter().map(channel).collect()
+            answer.channels = app.directory.occupancy(name).into_iter().map(described).collect();
+            let last = channel::is_cache(name).then(|| app.cache.recall(name).1).flatten();
+            answer.last = last.map(|last| {
+                // Rounded up: what is there has some time left.
+                let left = last.expires.saturating_duration_since(tokio::time::Instant::now());
+                let left_ms = u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+                (last.event.to_string(), last.data.to_string(), left_ms)
+            });
         }
         About::Users(name) => {
             answer.users = app.directory.user_ids(name).iter().map(ToString::to_string).collect()
@@ -332,6 +340,12 @@ impl Answer {
         self.users.sort_unstable();
         self.users.dedup();
         self.connections = self.connections.saturating_add(other.connections);
+        // What is remembered for longest was said last.
+        let left_ms =
+            |last: &Option<(String, String, u64)>| last.as_ref().map_or(0, |(_, _, left_ms)| *left_ms);
+        if left_ms(&other.last) > left_ms(&self.last) {
+            self.last = other.last;
+        }
     }
 }
 
@@ -341,15 +355,23 @@ mod tests {
 
     #[test]
     fn answers_are_put_together() {
-        let mut all = Answer { channels: vec![("a".into(), 1, 2)], users: vec!["2".into()], connections: 1 };
+        let mut all = Answer {
+            channels: vec![("a".into(), 1, 2)],
+            users: vec!["2".into()],
+            connections: 1,
+            last: None,
+        };
         let other = Answer {
             channels: vec![("b".into(), 1, 0), ("a".into(), 2, 1)],
             users: vec!["2".into(), "1".into()],
             connections: 2,
+            last: Some(("e".into(), "1".into(), 5)),
         };
         all.add(other);
         assert_eq!(all.channels, [("a".into(), 3, 2), ("b".into(), 1, 0)]);
-        assert_eq!((all.users, all.connections), (vec!["1".into(), "2".into()], 3));
+        assert_eq!((all.users.clone(), all.connections), (vec!["1".into(), "2".into()], 3));
+        all.add(Answer { last: Some(("e".into(), "0".into(), 4)), ..Answer::default() });
+        assert_eq!(all.last, Some(("e".into(), "1".into(), 5)));
     }
 
     #[test]

@@ -249,6 +249,10 @@ impl World {
         if added.first_here {
             node.ledger.join(&channel, &member);
         }
+        if self.dice.one_in(3) {
+            // Another thread speaks at any moment.
+            node.speak();
+        }
         node.count(channel);
     }
 
@@ -262,6 +266,9 @@ impl World {
         }
         if removed.last_here {
             node.ledger.leave(&channel, &user_id);
+        }
+        if self.dice.one_in(3) {
+            node.speak();
         }
         node.count(channel);
         if node.connections.iter().all(|(other, _)| *other != channel) {

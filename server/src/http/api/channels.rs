@@ -4,11 +4,9 @@
 //! answer comes from [`crate::node::Node::enquire`].
 
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use super::parameters::Parameters;
 use super::rejection::{Code, Rejection};
-use crate::apps::App;
 use crate::fleet::frames::Answer;
 use crate::limits::Limits;
 use crate::pusher::channel::{self, Kind};
@@ -127,15 +125,15 @@ impl Enquiry {
     }
 
     /// Whether it is occupied, and what else is asked for.
-    pub fn answer(&self, app: &App, told: &Answer) -> Value {
-        let mut about = describe(app, &self.channel, self.wanted, told);
+    pub fn answer(&self, told: &Answer) -> Value {
+        let mut about = describe(&self.channel, self.wanted, told);
         about.insert("occupied".into(), (!told.channels.is_empty()).into());
         Value::Object(about)
     }
 }
 
 /// What is wanted about one channel. It says nothing of users where there cannot be any.
-pub fn describe(app: &App, name: &str, wanted: Attributes, told: &Answer) -> Map<String, Value> {
+pub fn describe(name: &str, wanted: Attributes, told: &Answer) -> Map<String, Value> {
     let (subscriptions, users) =
         told.channels.first().map_or((0, 0), |(_, subscriptions, users)| (*subscriptions, *users));
     let mut about = Map::new();
@@ -146,12 +144,9 @@ pub fn describe(app: &App, name: &str, wanted: Attributes, told: &Answer) -> Map
         about.insert("subscription_count".into(), subscriptions.into());
     }
     if wanted.cache {
-        let remembered = channel::is_cache(name).then(|| app.cache.recall(name).1).flatten();
-        let cache = remembered.map(|last| {
-            // Rounded up: what is there has some time left.
-            let left_ms = last.expires.saturating_duration_since(Instant::now()).as_millis();
-            json!({"data": *last.data, "ttl": u64::try_from(left_ms.div_ceil(1000)).unwrap_or(u64::MAX)})
-        });
+        // Rounded up: what is there has some time left.
+        let cache =
+            told.last.as_ref().map(|(_, data, left_ms)| json!({"data": data, "ttl": left_ms.div_ceil(1000)}));
         about.insert("cache".into(), cache.unwrap_or_default());
     }
     about
@@ -184,7 +179,7 @@ fn judge_name(name: &str, limits: &Limits) -> Result<Kind, Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apps::Apps;
+    use crate::apps::{App, Apps};
     use crate::config::Configuration;
     use crate::fleet::frames::About;
     use crate::fleet::part;
@@ -256,7 +251,7 @@ mod tests {
         let app = app();
         let answer = |channel: &str, query: &str| {
             let told = part::answer(&app, &About::Channel(channel.into()));
-            enquiry(channel, query).unwrap().answer(&app, &told)
+            enquiry(channel, query).unwrap().answer(&told)
         };
         assert_eq!(answer("news", "").to_string(), r#"{"occupied":false}"#);
         subscribe(&app, "presence-cache-a", Some("1"));

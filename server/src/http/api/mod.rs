@@ -226,7 +226,7 @@ async fn carry_out(shard: &Shard, app: &Arc<App>, request: &Request) -> Value {
         }
         Request::Channel(enquiry) => {
             let Told { answer, missing } = node.enquire(app, About::Channel(enquiry.channel.clone())).await;
-            marked(enquiry.answer(app, &answer), missing)
+            marked(enquiry.answer(&answer), missing)
         }
         Request::Users(channel) => {
             let Told { answer, missing } = node.enquire(app, About::Users(channel.clone())).await;
@@ -256,7 +256,7 @@ async fn describe(
         false => Told::default(),
     };
     *missing = told.missing.max(*missing);
-    Value::Object(channels::describe(app, channel, submission.wanted, &told.answer))
+    Value::Object(channels::describe(channel, submission.wanted, &told.answer))
 }
 
 /// An answer in which some nodes are missing says so; one that is whole is Pusher's and nothing else.
