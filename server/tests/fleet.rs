@@ -13,7 +13,7 @@ use harness::client::Client;
 use harness::http::Api;
 use harness::php::Php;
 use harness::receiver::Receiver;
-use harness::redis::{Proxy, Redis};
+use harness::redis::{Cluster, Proxy, Redis};
 use harness::{KEY, SECRET, Server, configuration, directory, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -26,9 +26,13 @@ struct Node {
 
 impl Node {
     fn start(url: &str, change: impl FnOnce(&mut Value)) -> Self {
+        Self::start_over(&json!({"url": url}), change)
+    }
+
+    fn start_over(redis: &Value, change: impl FnOnce(&mut Value)) -> Self {
         let directory = directory();
         let mut configuration = configuration(directory.path());
-        configuration["redis"] = json!({"url": url});
+        configuration["redis"] = redis.clone();
         // What is waited for does not wait longer than it must.
         configuration["limits"] = json!({"lease_ms": 1_500, "fleet_answer_timeout_ms": 60_000, "redis_regroup_ms": 0, "redis_timeout_ms": 60_000});
         configuration["log"]["level"] = "debug".into();
@@ -240,6 +244,36 @@ fn a_node_that_was_cut_off_comes_back_to_the_truth_and_so_do_the_others() {
         member.sees(&["1", "3", "4", "5"]);
         member.is_told_nothing();
     }
+}
+
+#[test]
+fn a_cluster_keeps_the_facts_of_each_channel_where_its_topic_is() {
+    const CHANNELS: [&str; 4] = ["presence-a", "presence-b", "presence-c", "presence-d"];
+    let directory = directory();
+    let mut cluster = Cluster::start(directory.path());
+    let redis = json!({"url": cluster.urls(), "cluster": true});
+    let mut nodes: Vec<Node> = (0..2).map(|_| Node::start_over(&redis, |_| ())).collect();
+    nodes.iter().for_each(|node| node.knows_of(2));
+    let mut ones = CHANNELS.map(|channel| Member::join(&nodes[0].server, channel, "1"));
+    let twos = CHANNELS.map(|channel| Member::join(&nodes[1].server, channel, "2"));
+    for (one, two) in ones.iter_mut().zip(&twos) {
+        one.sees(&["1", "2"]);
+        assert_eq!(two.here, one.here);
+    }
+    nodes.pop().unwrap().server.kill();
+    ones.iter_mut().for_each(|one| one.sees(&["1"]));
+    // Another one, as after a failure.
+    let primary = cluster.primary_of(cluster.slot("fanfare:{app:presence-a}"));
+    cluster.0[primary].kill();
+    let mut late = Node::start_over(&redis, |_| ());
+    for (one, channel) in ones.iter_mut().zip(CHANNELS) {
+        let mut two = Member::join(&late.server, channel, "2");
+        one.sees(&["1", "2"]);
+        two.sees(&["1", "2"]);
+        two.leave(channel);
+        one.sees(&["1"]);
+    }
+    assert!(late.server.ended().is_none());
 }
 
 #[test]
