@@ -23,12 +23,12 @@ use crate::config::{self, Configuration};
 use crate::fleet::Part;
 use crate::fleet::frames::{About, Message, Terminate};
 use crate::fleet::part::{self, Told};
-use crate::fleet::store::FleetTurn;
+use crate::fleet::store::{self, FleetTurn};
 use crate::frame;
 use crate::http::Proxies;
 use crate::hub::users::Attendance;
 use crate::hub::{
-    Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard, delivery,
+    Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard, UserChange, delivery,
 };
 use crate::lifecycle::Phase;
 use crate::limits::Limits;
@@ -458,7 +458,27 @@ impl Herald for Node {
         }
     }
 
-    fn turned(&self, _app: &App, turn: Turn<'_>) {
+    fn user_changed(&self, app: &App, change: UserChange<'_>) {
+        match change {
+            UserChange::Turned(turn) => self.tell_watchers(&turn),
+            UserChange::Here { user_id, here } => {
+                if let Some(part) = self.part.get() {
+                    part.count(app, &store::user_channel(user_id), usize::from(here));
+                }
+            }
+            UserChange::Watched { user_id, watched: true, reads } => {
+                reads.set(self.listen_to_user(app, user_id))
+            }
+            UserChange::Watched { user_id, watched: false, .. } => {
+                self.listen_no_longer(app, &store::user_channel(user_id));
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Tells those who watch a user that it has come or gone.
+    fn tell_watchers(&self, turn: &Turn<'_>) {
         let mut connections: BTreeMap<ShardIndex, Vec<ConnectionKey>> = BTreeMap::new();
         for watcher in turn.watchers {
             connections.entry(watcher.shard).or_default().push(watcher.connection);

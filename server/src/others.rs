@@ -16,6 +16,7 @@ use crate::apps::{App, Standing as AppStanding};
 use crate::broker::frame::{self, FrameError, Published};
 use crate::broker::{Heard, Listener, Readiness, Standing, Topic, unreadable};
 use crate::fleet::frames::Message;
+use crate::fleet::store;
 use crate::hub::delivery;
 use crate::hub::{Herald as _, Round, ShardIndex};
 use crate::node::{Flushed, Node};
@@ -40,6 +41,37 @@ impl Node {
     fn reads(&self, app: &App, channel: &Arc<str>) -> bool {
         let has_more = self.shares(app, channel) || channel::is_cache(channel);
         has_more && self.part.get().is_some_and(|part| part.load(app, channel))
+    }
+
+    /// Somebody here watches a user: the node listens to what others say of it. Whether that is going to be read now;
+    /// `None` where there are no others.
+    pub(crate) fn listen_to_user(&self, app: &App, user_id: &Arc<str>) -> Option<bool> {
+        let part = self.part.get()?;
+        let channel = store::user_channel(user_id);
+        match self.broker.listen(Topic::channel(&app.id, &channel)) {
+            Readiness::Pending => Some(true),
+            Readiness::Ready => Some(part.load(app, &channel)),
+        }
+    }
+
+    /// Channels that do not wait for the broker any more, and are ready if there is nothing to be read about them.
+    fn do_not_wait(&self, app: &App, channels: Vec<Arc<str>>) {
+        let (users, channels): (Vec<_>, Vec<_>) =
+            channels.into_iter().partition(|channel| store::user_of(channel).is_some());
+        for channel in users {
+            if !self.part.get().is_some_and(|part| part.load(app, &channel)) {
+                self.answer_watchers(app, &channel);
+            }
+        }
+        let ready: Vec<_> = channels.into_iter().filter(|channel| !self.reads(app, channel)).collect();
+        self.make_ready(app, &ready);
+    }
+
+    /// Whoever waits to hear of a user that is watched is told what is known here.
+    pub(crate) fn answer_watchers(&self, app: &App, channel: &str) {
+        if let Some(user_id) = store::user_of(channel) {
+            app.users.answer(user_id, |change| self.user_changed(app, change));
+        }
     }
 
     /// The last one is gone.
@@ -114,9 +146,7 @@ impl Listener for Node {
         }
         for (app, channels) in by_app {
             if let Some(app) = self.apps.by_id(app) {
-                let ready: Vec<_> =
-                    channels.into_iter().filter(|channel| !self.reads(&app, channel)).collect();
-                self.make_ready(&app, &ready);
+                self.do_not_wait(&app, channels);
             }
         }
     }

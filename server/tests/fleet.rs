@@ -340,6 +340,66 @@ fn a_user_is_reached_and_sent_away_wherever_it_is() {
     other.settle();
 }
 
+fn watch(server: &Server, user_id: &str, watchlist: &[&str]) -> Client {
+    let mut client = Client::connect(server);
+    let user_data = json!({"id": user_id, "watchlist": watchlist}).to_string();
+    let auth = auth(&format!("{}::user::{user_data}", client.socket_id));
+    client.send(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}));
+    assert_eq!(client.event()["event"], "pusher:signin_success");
+    client
+}
+
+#[test]
+fn a_watchlist_knows_the_users_of_all_nodes() {
+    let mut scene = Scene::with(3, |configuration| configuration["limits"]["user_settle_ms"] = 1.into());
+    let hears = |client: &mut Client, name: &str, user_id: &str| {
+        let event = client.event();
+        assert_eq!(event["event"], "pusher_internal:watchlist_events", "{event}");
+        assert_eq!(event["data"]["events"], json!([{"name": name, "user_ids": [user_id]}]));
+    };
+    let mut two = Client::connect(scene.server(1));
+    sign_in(&mut two, "2");
+    // It is known elsewhere when a word about it was said.
+    wait_until("it is said", || scene.server(1).metric("fleet_words_total") == 1);
+    let mut one = watch(scene.server(0), "1", &["2"]);
+    hears(&mut one, "online", "2");
+    let mut other = watch(scene.server(0), "9", &["3"]);
+    hears(&mut other, "offline", "3");
+    let mut three = Client::connect(scene.server(2));
+    sign_in(&mut three, "3");
+    hears(&mut other, "online", "3");
+    // The same user on two nodes, then on one: nobody is told.
+    let mut again = Client::connect(scene.server(2));
+    sign_in(&mut again, "2");
+    wait_until("it is said", || scene.server(2).metric("fleet_words_total") == 2);
+    drop(two);
+    wait_until("it is said", || scene.server(1).metric("fleet_words_total") == 2);
+    one.settle();
+    drop(scene.nodes.pop().unwrap().server.kill());
+    hears(&mut one, "offline", "2");
+    hears(&mut other, "offline", "3");
+}
+
+#[test]
+fn a_user_of_redis_with_the_rights_that_are_documented_will_do() {
+    let documented = include_str!("../../docs/configuration.md");
+    let line =
+        documented.lines().map(str::trim).find(|line| line.starts_with("ACL SETUSER fanfare")).unwrap();
+    let directory = directory();
+    let redis = Redis::start("redis-server", directory.path(), &[]);
+    assert_eq!(redis.ask(&line.replace("PASSWORD", "secret")).as_deref(), Some("+OK\r\n"));
+    let url = format!("redis://fanfare:secret@127.0.0.1:{}", redis.port);
+    let mut nodes: Vec<Node> = (0..2).map(|_| Node::start(&url, |_| ())).collect();
+    let mut one = Member::join(&nodes[0].server, CHANNEL, "1");
+    let two = Member::join(&nodes[1].server, CHANNEL, "2");
+    assert_eq!(two.here.len(), 2);
+    one.sees(&["1", "2"]);
+    nodes.pop().unwrap().server.kill();
+    one.sees(&["1"]);
+    nodes[0].knows_of(1);
+    assert_eq!(nodes[0].server.log_lines("NOPERM"), Vec::<String>::new());
+}
+
 #[test]
 fn subscribers_are_counted_on_all_nodes() {
     let scene = Scene::with(2, |configuration| configuration["apps"][0]["subscription_count"] = true.into());

@@ -20,8 +20,9 @@ use tracing::{info, warn};
 
 use super::frames::{About, Message};
 use super::part::Part;
-use super::store::{Effect, FleetTurn, Key, Store, token};
+use super::store::{Effect, FleetTurn, Key, Store, token, user_of};
 use super::{LeaseId, Word};
+use crate::apps::App;
 use crate::broker::Topic;
 use crate::entropy;
 use crate::node::Node;
@@ -175,8 +176,8 @@ impl Conduct<'_> {
     fn let_go(&mut self) {
         self.part.link_is_down();
         for app in self.node.apps.known() {
-            for channel in app.directory.shared() {
-                self.node.make_ready(&app, &[channel]);
+            for channel in Part::all(&app) {
+                self.go_on(&app, channel);
             }
         }
     }
@@ -196,7 +197,7 @@ impl Conduct<'_> {
         self.part.ask_through(None);
         while let Ok(key) = loading.try_recv() {
             if let Some(app) = self.node.apps.by_id(&key.app) {
-                self.node.make_ready(&app, &[key.channel]);
+                self.go_on(&app, key.channel);
             }
         }
         ended
@@ -210,7 +211,7 @@ impl Conduct<'_> {
         loading: &mut mpsc::UnboundedReceiver<Key>,
     ) -> RedisResult<Ended> {
         for app in self.node.apps.known() {
-            for channel in app.directory.shared() {
+            for channel in Part::all(&app) {
                 self.part.load(&app, &channel);
             }
         }
@@ -306,7 +307,7 @@ impl Conduct<'_> {
         }
         self.reaped += 1;
         let token = format!("{} r{}", self.lease, self.reaped);
-        let effects = store.reap(lease, &token, |key| self.node.tells_webhooks(&key.app)).await?;
+        let effects = store.reap(lease, &token, |key| self.tells_webhooks(key)).await?;
         for (key, effect) in effects {
             self.tell(&key, effect, &token);
         }
@@ -322,7 +323,7 @@ impl Conduct<'_> {
             if words.is_empty() {
                 break;
             }
-            let effects = store.say(&words, |key| self.node.tells_webhooks(&key.app)).await?;
+            let effects = store.say(&words, |key| self.tells_webhooks(key)).await?;
             for ((key, word), effect) in words.into_iter().zip(effects) {
                 let token = token(&word);
                 self.node.metrics.fleet_words_total.increment();
@@ -354,19 +355,19 @@ impl Conduct<'_> {
         store: &mut Store<C>,
         wanted: &mut Vec<Key>,
     ) -> RedisResult<()> {
-        let mut keys: Vec<(Key, Arc<crate::apps::App>)> = Vec::new();
+        let mut keys: Vec<(Key, Arc<App>)> = Vec::new();
         for key in wanted.drain(..) {
             let Some(app) = self.node.apps.by_id(&key.app) else { continue };
             if keys.iter().any(|(known, _)| *known == key) {
                 continue;
             }
             // From here on words are held.
-            if app.directory.load(&key.channel) {
+            if Part::begin_to_load(&app, &key.channel) {
                 keys.push((key, app));
             } else if channel::is_cache(&key.channel) {
                 self.borrow(app, key.channel);
             } else {
-                self.node.make_ready(&app, &[Arc::clone(&key.channel)]);
+                self.go_on(&app, key.channel);
             }
         }
         if keys.is_empty() {
@@ -388,7 +389,7 @@ impl Conduct<'_> {
                 self.borrow(app, key.channel);
                 continue;
             }
-            self.node.make_ready(&app, &[Arc::clone(&key.channel)]);
+            self.go_on(&app, key.channel);
         }
         self.take_roll(store, call, &roll).await?;
         for lease in left_behind {
@@ -399,8 +400,17 @@ impl Conduct<'_> {
         Ok(())
     }
 
+    /// Whoever waits for a channel, or to hear of a user, waits no longer.
+    fn go_on(&self, app: &App, channel: Arc<str>) {
+        if user_of(&channel).is_some() {
+            self.node.answer_watchers(app, &channel);
+        } else {
+            self.node.make_ready(app, &[channel]);
+        }
+    }
+
     /// Asks the others for the last event of a cache channel; whoever waits here is told after that.
-    fn borrow(&self, app: Arc<crate::apps::App>, name: Arc<str>) {
+    fn borrow(&self, app: Arc<App>, name: Arc<str>) {
         let (part, node) = (Arc::clone(self.part), Arc::clone(self.node));
         tokio::spawn(async move {
             let within = Duration::from_millis(node.limits.fleet_answer_timeout_ms as u64);
@@ -412,9 +422,16 @@ impl Conduct<'_> {
         });
     }
 
+    /// Whether webhooks are told of a channel; they are not of who is signed in.
+    fn tells_webhooks(&self, key: &Key) -> bool {
+        user_of(&key.channel).is_none() && self.node.tells_webhooks(&key.app)
+    }
+
     /// Tells webhooks what has changed for the fleet; removals wait for their opposite first.
     fn tell(&mut self, key: &Key, effect: Effect, token: &str) {
-        let Some(app) = self.node.apps.by_id(&key.app) else { return };
+        let Some(app) = self.node.apps.by_id(&key.app).filter(|_| user_of(&key.channel).is_none()) else {
+            return;
+        };
         // Until the lease before is given back, all that is under it counts twice.
         if self.old.is_empty() {
             self.node.tell_webhooks_of_fleet_count(&app, &key.channel, effect.subscriptions);

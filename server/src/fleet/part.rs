@@ -18,12 +18,12 @@ use tracing::{debug, warn};
 use super::frames::{About, Answer, Message, Question, Terminate};
 use super::lease::RollCall;
 use super::replica::Heard;
-use super::store::{Key, Roll};
+use super::store::{self, Key, Roll};
 use super::{LeaseId, Leases, Ledger, Snapshot, Word};
 use crate::apps::App;
 use crate::broker::frame::Header;
 use crate::broker::{NodeId, Standing, Topic};
-use crate::hub::{Herald, Member};
+use crate::hub::{Change, Herald, Member, UserChange};
 use crate::node::Node;
 use crate::pusher::channel;
 
@@ -171,7 +171,10 @@ impl Part {
         if word.lease == own || !leases.hear(word.lease) {
             return;
         }
-        let heard = app.directory.hear(channel, word, |change| node.changed(&app, channel, change));
+        let heard = match store::user_of(channel) {
+            Some(user_id) => app.users.hear(user_id, word, |change| node.user_changed(&app, change)),
+            None => app.directory.hear(channel, word, |change| node.changed(&app, channel, change)),
+        };
         drop(leases);
         if heard == Some(Heard::Gap) {
             node.metrics.fleet_gaps_total.increment();
@@ -219,8 +222,31 @@ impl Part {
         let own = lock(&self.ledger).lease();
         let mut leases = lock(&self.leases);
         let counts = |lease| lease != own && leases.hear(lease);
-        let tell = |change: crate::hub::Change<'_>| node.changed(&app, &key.channel, change);
-        app.directory.take(&key.channel, snapshot, living, counts, tell)
+        match store::user_of(&key.channel) {
+            Some(user_id) => {
+                let tell = |change: UserChange<'_>| node.user_changed(&app, change);
+                app.users.take(user_id, snapshot, living, counts, tell)
+            }
+            None => {
+                let tell = |change: Change<'_>| node.changed(&app, &key.channel, change);
+                app.directory.take(&key.channel, snapshot, living, counts, tell)
+            }
+        }
+    }
+
+    /// Everything here that other nodes say something about: channels, and users that are watched.
+    pub(super) fn all(app: &App) -> Vec<Arc<str>> {
+        let mut all = app.directory.shared();
+        all.extend(app.users.watched().iter().map(|user_id| store::user_channel(user_id)));
+        all
+    }
+
+    /// From here on words about it are held; whether there is a use for a snapshot.
+    pub(super) fn begin_to_load(app: &App, channel: &str) -> bool {
+        match store::user_of(channel) {
+            Some(user_id) => app.users.load(user_id),
+            None => app.directory.load(channel),
+        }
     }
 
     /// Asks all nodes, and waits for their answers, but no longer than `within`.
@@ -286,6 +312,7 @@ impl Drop for Forgotten<'_> {
 fn drop_leases(node: &Node, dead: &[LeaseId]) {
     for app in node.apps.known() {
         app.directory.drop_leases(dead, |channel, change| node.changed(&app, channel, change));
+        app.users.drop_leases(dead, |change| node.user_changed(&app, change));
     }
 }
 

@@ -21,7 +21,7 @@ pub use directory::{Change, Directory, Stamp};
 pub use members::{Full, Member};
 pub use shards::{ShardIndex, ShardSet};
 pub use subscribers::Subscribers;
-pub use users::{Turn, Users};
+pub use users::{Turn, UserChange, Users};
 
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ pub trait Herald: std::fmt::Debug {
         false
     }
 
-    /// A user of `app` has come or gone.
-    fn turned(&self, app: &App, turn: Turn<'_>);
+    /// Something about a user of `app` has changed.
+    fn user_changed(&self, app: &App, change: UserChange<'_>);
 }
 
 slotmap::new_key_type! {

@@ -295,7 +295,7 @@ mod tests {
     use super::*;
     use crate::apps::Apps;
     use crate::config::Configuration;
-    use crate::hub::Turn;
+    use crate::hub::UserChange;
     use crate::pusher::ChannelName;
     use std::collections::{BTreeSet, HashSet};
 
@@ -304,7 +304,7 @@ mod tests {
 
     impl Herald for Deaf {
         fn changed(&self, _: &App, _: &Arc<str>, _: Change<'_>) {}
-        fn turned(&self, _: &App, _: Turn<'_>) {}
+        fn user_changed(&self, _: &App, _: UserChange<'_>) {}
     }
 
     fn subscribers() -> Subscribers {
@@ -434,7 +434,7 @@ mod tests {
                 ready.set(false);
             }
         }
-        fn turned(&self, _: &App, _: Turn<'_>) {}
+        fn user_changed(&self, _: &App, _: UserChange<'_>) {}
     }
 
     #[test]

@@ -36,6 +36,16 @@ pub struct Key {
     pub channel: Arc<str>,
 }
 
+/// Under what name what is said about a user is kept, as if it were a channel: no channel can have it.
+pub fn user_channel(user_id: &str) -> Arc<str> {
+    format!("#user:{user_id}").into()
+}
+
+/// The user of such a name.
+pub fn user_of(channel: &str) -> Option<&str> {
+    channel.strip_prefix("#user:")
+}
+
 /// Apps' ids have no colon.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
