@@ -54,11 +54,6 @@ impl Metric {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// So many, of a gauge.
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
     /// Several fewer, of a gauge.
     pub fn subtract(&self, n: u64) {
         if n > 0 {

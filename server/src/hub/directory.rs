@@ -7,7 +7,7 @@
 //!
 //! The locks are striped by channel name; no two are ever held at once.
 //!
-//! A channel that is *shared* with other nodes has a [`Replica`] of what they say about it: [`shared`] is how that comes in.
+//! A channel that is *shared* with other nodes has a [`Replica`] of what they say about it: `shared` is how that comes in.
 
 mod shared;
 
