@@ -159,4 +159,36 @@ return [
         'binary' => env('FANFARE_BINARY'),
     ],
 
+    /*
+     * The Redis or Valkey over which several servers hear each other (docs/scaling.md). Without `url` and
+     * `connection` there is one server, and no Redis is needed.
+     */
+    'redis' => [
+        // A connection of config/database.php, under redis: its hosts, user and password. Laravel's prefix is not used.
+        'connection' => env('FANFARE_REDIS_CONNECTION'),
+
+        // Or the server itself: redis://host:port, rediss:// with TLS, unix:/path. Several, an array or between
+        // commas: servers of a cluster, or the Sentinels.
+        'url' => env('FANFARE_REDIS_URL'),
+
+        // Whether it is a Redis Cluster.
+        'cluster' => env('FANFARE_REDIS_CLUSTER', false),
+
+        // The name of the primary, when `url` names Sentinels; and who this server is to them.
+        'sentinel' => env('FANFARE_REDIS_SENTINEL'),
+        'sentinel_username' => env('FANFARE_REDIS_SENTINEL_USERNAME'),
+        'sentinel_password' => env('FANFARE_REDIS_SENTINEL_PASSWORD'),
+
+        // What every name in Redis begins with: another for each fleet that shares a Redis.
+        'prefix' => env('FANFARE_REDIS_PREFIX', 'fanfare:'),
+
+        // Who this server is to Redis. The password, or the absolute path of a file with it.
+        'username' => env('FANFARE_REDIS_USERNAME'),
+        'password' => env('FANFARE_REDIS_PASSWORD'),
+        'password_file' => env('FANFARE_REDIS_PASSWORD_FILE'),
+
+        // Whom to trust beside the system's certificate authorities: the absolute path of a PEM file.
+        'ca_file' => env('FANFARE_REDIS_CA_FILE'),
+    ],
+
 ];

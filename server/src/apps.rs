@@ -27,6 +27,8 @@ pub struct AppIndex(pub usize);
 pub struct App {
     /// Which one.
     pub index: AppIndex,
+    /// What it is known by, in all nodes.
+    pub id: Arc<str>,
     settings: ArcSwap<Settings>,
     /// Its channels.
     pub directory: Directory,
@@ -80,6 +82,7 @@ impl App {
     fn new(index: AppIndex, configured: config::App) -> Arc<Self> {
         Arc::new(Self {
             index,
+            id: configured.id.as_str().into(),
             directory: Directory::default(),
             cache: EventCache::new((&configured.limits).into()),
             users: Users::default(),
@@ -197,6 +200,11 @@ impl Apps {
         let mut indices: Vec<_> = table.by_id.values().map(|index| index.0).collect();
         indices.sort_unstable();
         indices.into_iter().map(|index| Arc::clone(&table.apps[index])).collect()
+    }
+
+    /// All that this process has ever known, those that the configuration no longer names included.
+    pub fn known(&self) -> Vec<Arc<App>> {
+        self.0.load().apps.clone()
     }
 
     /// How many are configured.

@@ -231,6 +231,15 @@ limits! {
     look_again_rings_max = 8, 0..=4_096,
         "further ones wait for their doorbell, and PHP wakes the server with the next record", None;
 
+    // Several nodes.
+
+    /// How long a node that is not heard of lives on for the others. It renews its lease fifteen times as often, at least once a second.
+    lease_ms = 15_000, 1_000..=600_000,
+        "its members are removed and its subscribers count no longer", Some("fleet_leases_lost_total");
+    /// How long the HTTP API waits for the answers of the other nodes.
+    fleet_answer_timeout_ms = 1_000, 10..=60_000,
+        "the answer has what came until then, and says how many nodes are missing", Some("fleet_answers_missing_total");
+
     // Webhooks.
 
     /// Bytes of events that wait to settle, and, apart from these, bytes that wait for any one endpoint.
@@ -267,6 +276,23 @@ limits! {
     /// Listeners of one app: one that listens, and those that wait for their turn.
     listeners_max = 16, 1..=1_000,
         "a further one is told so and its connection is closed", None;
+    // Other nodes.
+
+    /// How long Redis may take to answer.
+    redis_timeout_ms = 3_000, 10..=600_000,
+        "the connection is given up, and made again", None;
+    /// The longest pause between two attempts to reach Redis; the first ones are shorter, and all are of random length.
+    redis_reconnect_ms = 1_000, 10..=600_000,
+        "the next attempt is made", None;
+    /// Bytes of frames for other nodes that wait for Redis.
+    redis_buffer_bytes_max = 16 * MIB, KIB..=1024 * MIB,
+        "further frames are dropped; this node's own clients are served", Some("broker_dropped_total");
+    /// How long such a frame waits while Redis is away.
+    redis_buffer_ms = 10_000, 0..=600_000,
+        "it is dropped", Some("broker_dropped_total");
+    /// How long frames are held back after Redis was away, so that the other nodes are there again too. Where they all are before that, it ends earlier.
+    redis_regroup_ms = 2_000, 0..=60_000,
+        "the frames are published", None;
 
     // Watching.
 

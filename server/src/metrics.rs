@@ -44,6 +44,11 @@ impl Metric {
         }
     }
 
+    /// Another number, of a gauge that one thread sets.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// One fewer, of a gauge.
     pub fn decrement(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -120,8 +125,22 @@ metrics! {
     Counter attachments_broken_total = "Attachments that ended because what came over them was not sound.";
     Counter publications_total = "Publications that this node took on.";
     Counter publications_rejected_total = "Publications that were dropped because of a name, a limit or text that is not UTF-8.";
+    Gauge broker_away = "Whether other nodes are not heard, wholly or in part: 1 while Redis is away, else 0.";
+    Gauge broker_nodes = "Servers that listen to what is said to all, this one included, as Redis counted them last; 0 where it is not asked or does not say: with a cluster, without the right to ask, or without Redis.";
+    Gauge broker_waiting_bytes = "Bytes of frames for other nodes that Redis has not taken yet.";
+    Counter broker_published_total = "Frames for other nodes that Redis has taken.";
+    Counter broker_heard_total = "Frames of other nodes that were heard.";
+    Counter broker_dropped_total = "Frames for other nodes that were dropped: too many waited, they became too old, or Redis refused them.";
+    Counter broker_repeats_total = "Frames of other nodes that came again, and were heard once.";
+    Counter broker_unreadable_total = "Frames of other nodes that this release does not read.";
+    Counter broker_connections_total = "Times that a server of Redis was connected to.";
     Counter deliveries_total = "Events that were put into an outbox.";
     Counter events_deflated_total = "Events that were compressed, each counted once however many receive it.";
+    Gauge fleet_nodes = "Nodes of the fleet that live, this one included; 0 where there is no fleet, or it was never reached.";
+    Counter fleet_words_total = "Words by which this node told the others who subscribes and who is a member.";
+    Counter fleet_gaps_total = "Words of other nodes that were missed, so that everything about the channel was read again.";
+    Counter fleet_leases_lost_total = "Times that this node was taken for dead and came back.";
+    Counter fleet_answers_missing_total = "Answers of other nodes to this node's questions that did not come in time.";
     Gauge webhooks_waiting = "Webhook events that wait to settle or for their endpoint, each counted once per endpoint.";
     Counter webhooks_sent_total = "Webhook events that an endpoint accepted.";
     Counter webhook_attempts_failed_total = "Webhook requests that were not answered by a 2xx.";

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -17,12 +17,19 @@ use tokio_rustls::rustls;
 use tracing::{Level, trace};
 
 use crate::apps::{App, AppIndex, Apps, Changes};
-use crate::broker::memory::MemoryBroker;
+use crate::broker::frame::Published;
+use crate::broker::{Broker, Readiness, Topic};
 use crate::config::{self, Configuration};
+use crate::fleet::Part;
+use crate::fleet::frames::{About, Message, Terminate};
+use crate::fleet::part::{self, Told};
+use crate::fleet::store::{self, FleetTurn};
 use crate::frame;
 use crate::http::Proxies;
 use crate::hub::users::Attendance;
-use crate::hub::{Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard};
+use crate::hub::{
+    Change, ConnectionKey, Delivery, Herald, Round, ShardIndex, ShardSet, Turn, Unheard, UserChange, delivery,
+};
 use crate::lifecycle::Phase;
 use crate::limits::Limits;
 use crate::logs::{self, Sparingly};
@@ -62,7 +69,10 @@ pub struct Node {
     /// Who watches publications pass.
     pub tails: Tails,
     webhooks: Webhooks,
-    broker: MemoryBroker,
+    /// How the other nodes are heard and told.
+    pub broker: Arc<dyn Broker>,
+    /// What it owns and knows of the fleet; nothing where it is alone.
+    pub part: OnceLock<Arc<Part>>,
     mailboxes: Vec<mpsc::UnboundedSender<Post>>,
     /// Where the server is in its life.
     pub phase: watch::Receiver<Phase>,
@@ -70,8 +80,6 @@ pub struct Node {
     configured: watch::Sender<()>,
     /// Numbers of subscriptions that are to be told, and since when.
     counts_due: Mutex<HashMap<(AppIndex, Arc<str>), Instant>>,
-    /// The first half of this process' socket ids.
-    pub process: u32,
     /// Keeps refused attachments from filling the log, one quota per refusal code.
     pub refusals: [Sparingly; 8],
     /// Keeps dropped publications from filling the log.
@@ -103,9 +111,9 @@ impl Node {
         configuration: Configuration,
         mailboxes: Vec<mpsc::UnboundedSender<Post>>,
         phase: watch::Receiver<Phase>,
-        process: u32,
         metrics: Arc<Metrics>,
         webhooks: Webhooks,
+        broker: Arc<dyn Broker>,
     ) -> Self {
         Self {
             apps: Apps::new(configuration.apps),
@@ -119,12 +127,12 @@ impl Node {
             limits: configuration.limits,
             metrics,
             webhooks,
-            broker: MemoryBroker,
+            broker,
+            part: OnceLock::new(),
             mailboxes,
             phase,
             configured: watch::Sender::new(()),
             counts_due: Mutex::default(),
-            process,
             refusals: [const { Sparingly::new() }; 8],
             rejections: Sparingly::new(),
         }
@@ -150,7 +158,8 @@ impl Node {
         Ok(app)
     }
 
-    /// Publishes: writes the journal, tells the broker, and collects in `round` what is to be delivered here.
+    /// Publishes: writes the journal, collects in `round` what is to be delivered here, and hands it to the broker
+    /// for the other nodes.
     pub fn publish(&self, app: &App, publication: &Publication<'_>, round: &mut Round) {
         if tracing::enabled!(target: logs::PUBLICATION, Level::TRACE) {
             // Legal names hold no space.
@@ -165,7 +174,22 @@ impl Node {
             );
         }
         self.tails.show(app, publication);
-        self.broker.publish(app, publication, round);
+        delivery::deliver(app, publication, round);
+        if self.broker.reaches_others() {
+            self.tell_others(app, publication);
+        }
+    }
+
+    /// Hands a publication to the nodes that listen to its channels: one frame per channel. A frame for several
+    /// channels would reach nodes that listen to one of them with what they have no use for, and Redis gives each
+    /// topic to its own listeners anyway.
+    fn tell_others(&self, app: &App, publication: &Publication<'_>) {
+        let origin = self.broker.node_id();
+        for &channel in &publication.channels {
+            let frame = Published::of(&app.id, channel, publication).encode(origin);
+            let topic = Topic::Channel { app: Arc::clone(&app.id), channel: channel.into() };
+            self.broker.publish(topic, frame);
+        }
     }
 
     /// Posts the round to every shard but `local`, whose deliveries stay in it. `None` when nothing was posted.
@@ -199,10 +223,31 @@ impl Node {
     }
 
     /// Closes every connection that is signed in as a user of `app`, or is a member of a presence channel as that
-    /// user.
+    /// user, on all nodes.
     pub fn terminate(&self, app: &App, user_id: &str) {
+        self.terminate_here(app, user_id);
+        if self.broker.reaches_others() {
+            let terminate = Terminate { app: app.id.to_string(), user_id: user_id.to_owned() };
+            let frame = Message::Terminate(terminate).encode(self.broker.node_id());
+            self.broker.publish(Topic::Fleet, frame);
+        }
+    }
+
+    /// The same on this node.
+    pub fn terminate_here(&self, app: &App, user_id: &str) {
         let user_id: Arc<str> = user_id.into();
         self.send_all(|| Post::Terminate { app: app.index, user_id: Arc::clone(&user_id) });
+    }
+
+    /// What the fleet says to a question about an app: this node alone where there is no other.
+    pub async fn enquire(&self, app: &App, about: About) -> Told {
+        match self.part.get() {
+            Some(part) => {
+                let within = Duration::from_millis(self.limits.fleet_answer_timeout_ms as u64);
+                part.ask(self, app, about, within).await
+            }
+            None => Told { answer: part::answer(app, &about), missing: 0 },
+        }
     }
 
     /// Takes what is configured for the apps now. Connections and attachments of an app that is served no longer
@@ -254,6 +299,62 @@ impl Node {
         self.webhooks.attend(newcomer);
     }
 
+    /// Whether anybody is told by webhook what happens in an app.
+    pub fn tells_webhooks(&self, app_id: &str) -> bool {
+        self.apps.by_id(app_id).is_some_and(|app| app.settings().hooks.is_some())
+    }
+
+    /// Tells webhooks what has changed for the whole fleet, and has settled.
+    pub fn tell_webhooks_of_fleet(&self, app: &App, channel: &Arc<str>, turn: &FleetTurn) {
+        if channel::kind(channel) == Kind::User {
+            return;
+        }
+        let channel = Arc::clone(channel);
+        let event = match turn {
+            FleetTurn::Added(user_id) => Event::MemberAdded { channel, user_id: Arc::clone(user_id) },
+            FleetTurn::Removed(user_id) => Event::MemberRemoved { channel, user_id: Arc::clone(user_id) },
+            FleetTurn::Occupied => Event::ChannelOccupied { channel },
+            FleetTurn::Vacated => Event::ChannelVacated { channel },
+        };
+        if let Some(hooks) = app.settings().hooks.as_ref() {
+            self.webhooks.notify_settled(hooks, event);
+        }
+    }
+
+    /// Tells webhooks how many subscribe to a channel on all nodes.
+    pub fn tell_webhooks_of_fleet_count(&self, app: &App, channel: &Arc<str>, subscriptions: u64) {
+        if is_counted(app, channel) {
+            self.tell_webhooks_of_count(app, channel, usize::try_from(subscriptions).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// What happens on this node alone, told to webhooks where there is no other; what it means for the fleet is told
+    /// by whoever makes the difference ([`crate::fleet::conduct`]).
+    fn tell_webhooks_of_this_node(&self, app: &App, kind: EventKind, event: impl FnOnce() -> Event) {
+        if self.part.get().is_none() {
+            self.tell_webhooks(app, kind, event);
+        }
+    }
+
+    /// Writes into the ledger what is true here.
+    fn note(&self, app: &App, channel: &Arc<str>, change: &Change<'_>) {
+        let Some(part) = self.part.get() else { return };
+        match change {
+            Change::Arrived { member } => part.join(app, channel, member),
+            Change::Departed { user_id } => part.leave(app, channel, user_id),
+            Change::Counted { here, .. } if self.shares(app, channel) => part.count(app, channel, *here),
+            // Webhooks are told of the first and the last.
+            Change::Counted { .. } if self.is_occupancy_told(app, channel) => part.count(app, channel, 1),
+            Change::Vacated => part.count(app, channel, 0),
+            _ => {}
+        }
+    }
+
+    fn is_occupancy_told(&self, app: &App, channel: &str) -> bool {
+        let wants = |hooks: &Arc<crate::webhooks::AppHooks>| hooks.wants(EventKind::ChannelOccupied);
+        channel::kind(channel) != Kind::User && app.settings().hooks.as_ref().is_some_and(wants)
+    }
+
     fn tell_webhooks_of_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize) {
         self.tell_webhooks(app, EventKind::SubscriptionCount, || Event::SubscriptionCount {
             channel: Arc::clone(channel),
@@ -261,8 +362,21 @@ impl Node {
         });
     }
 
+    /// Tells the subscribers of a channel the number of subscriptions once more: they could not hear it before the
+    /// channel was ready.
+    pub(crate) fn tell_count_again(&self, app: &App, channel: &Arc<str>) {
+        if is_counted(app, channel) {
+            app.directory.count(channel, |subscriptions, shards| {
+                let text = events::subscription_count(channel, subscriptions);
+                self.tell_subscribers(app, channel, shards, &text, Unheard::ByAll);
+            });
+        }
+    }
+
     fn tell_count(&self, app: &App, channel: &Arc<str>, subscriptions: usize, shards: ShardSet) {
-        self.tell_webhooks_of_count(app, channel, subscriptions);
+        if self.part.get().is_none() {
+            self.tell_webhooks_of_count(app, channel, subscriptions);
+        }
         let text = events::subscription_count(channel, subscriptions);
         self.tell_subscribers(app, channel, shards, &text, Unheard::ByAll);
     }
@@ -294,24 +408,36 @@ fn is_counted(app: &App, channel: &str) -> bool {
 }
 
 impl Herald for Node {
+    fn shares(&self, app: &App, channel: &str) -> bool {
+        self.part.get().is_some() && (channel::kind(channel) == Kind::Presence || is_counted(app, channel))
+    }
+
     fn changed(&self, app: &App, channel: &Arc<str>, change: Change<'_>) {
+        self.note(app, channel, &change);
+        match change {
+            Change::Occupied { ready } => ready.set(self.listen(app, channel) == Readiness::Ready),
+            Change::Vacated => self.listen_no_longer(app, channel),
+            _ => {}
+        }
         match change {
             // The connections of one user are nobody's business but the user's.
-            Change::Occupied | Change::Vacated if channel::kind(channel) == Kind::User => {}
-            Change::Occupied => self.tell_webhooks(app, EventKind::ChannelOccupied, || {
-                Event::ChannelOccupied { channel: Arc::clone(channel) }
-            }),
+            Change::Occupied { .. } | Change::Vacated if channel::kind(channel) == Kind::User => {}
+            Change::Occupied { .. } => {
+                self.tell_webhooks_of_this_node(app, EventKind::ChannelOccupied, || Event::ChannelOccupied {
+                    channel: Arc::clone(channel),
+                })
+            }
             Change::Vacated => {
                 // Nobody is left to be told the number 0 but these.
-                if is_counted(app, channel) {
+                if is_counted(app, channel) && self.part.get().is_none() {
                     self.tell_webhooks_of_count(app, channel, 0);
                 }
-                self.tell_webhooks(app, EventKind::ChannelVacated, || Event::ChannelVacated {
+                self.tell_webhooks_of_this_node(app, EventKind::ChannelVacated, || Event::ChannelVacated {
                     channel: Arc::clone(channel),
                 });
             }
             Change::MemberAdded { member, shards, stamp } => {
-                self.tell_webhooks(app, EventKind::MemberAdded, || Event::MemberAdded {
+                self.tell_webhooks_of_this_node(app, EventKind::MemberAdded, || Event::MemberAdded {
                     channel: Arc::clone(channel),
                     user_id: Arc::clone(&member.user_id),
                 });
@@ -319,14 +445,15 @@ impl Herald for Node {
                 self.tell_subscribers(app, channel, shards, &text, Unheard::AsMembership(stamp));
             }
             Change::MemberRemoved { user_id, shards, stamp } => {
-                self.tell_webhooks(app, EventKind::MemberRemoved, || Event::MemberRemoved {
+                self.tell_webhooks_of_this_node(app, EventKind::MemberRemoved, || Event::MemberRemoved {
                     channel: Arc::clone(channel),
                     user_id: user_id.into(),
                 });
                 let text = events::member_removed(channel, user_id);
                 self.tell_subscribers(app, channel, shards, &text, Unheard::AsMembership(stamp));
             }
-            Change::Counted { subscriptions, shards } => {
+            Change::Arrived { .. } | Change::Departed { .. } => {}
+            Change::Counted { subscriptions, shards, .. } => {
                 if !is_counted(app, channel) {
                     return;
                 }
@@ -339,7 +466,27 @@ impl Herald for Node {
         }
     }
 
-    fn turned(&self, _app: &App, turn: Turn<'_>) {
+    fn user_changed(&self, app: &App, change: UserChange<'_>) {
+        match change {
+            UserChange::Turned(turn) => self.tell_watchers(&turn),
+            UserChange::Here { user_id, here } => {
+                if let Some(part) = self.part.get() {
+                    part.count(app, &store::user_channel(user_id), usize::from(here));
+                }
+            }
+            UserChange::Watched { user_id, watched: true, reads } => {
+                reads.set(self.listen_to_user(app, user_id))
+            }
+            UserChange::Watched { user_id, watched: false, .. } => {
+                self.listen_no_longer(app, &store::user_channel(user_id));
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Tells those who watch a user that it has come or gone.
+    fn tell_watchers(&self, turn: &Turn<'_>) {
         let mut connections: BTreeMap<ShardIndex, Vec<ConnectionKey>> = BTreeMap::new();
         for watcher in turn.watchers {
             connections.entry(watcher.shard).or_default().push(watcher.connection);

@@ -34,3 +34,8 @@ fn corpus_of_deflated() {
 fn corpus_of_request() {
     replay("request", fuzz::request);
 }
+
+#[test]
+fn corpus_of_frame() {
+    replay("frame", fuzz::frame);
+}

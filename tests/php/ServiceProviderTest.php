@@ -82,6 +82,6 @@ final class ServiceProviderTest extends TestCase
         $config = ChatApplication::boot()->make('config')->get('fanfare');
 
         self::assertSame($config, eval('return '.var_export($config, true).';'));
-        self::assertSame(['apps', 'socket', 'url', 'publish', 'server'], array_keys($config));
+        self::assertSame(['apps', 'socket', 'url', 'publish', 'server', 'redis'], array_keys($config));
     }
 }

@@ -15,7 +15,7 @@ namespace Fanfare\Laravel\Config;
 final readonly class Section
 {
     /** Their values stand in no message. */
-    private const array HIDDEN = ['secret', 'key', 'encryption_master_key'];
+    private const array HIDDEN = ['secret', 'key', 'encryption_master_key', 'password', 'sentinel_password'];
 
     /**
      * @param  array<array-key, mixed>  $values

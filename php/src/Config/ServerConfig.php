@@ -39,6 +39,7 @@ final readonly class ServerConfig
         public string $logFormat,
         public array $limits,
         public ?string $webhookCaFile,
+        public ?RedisConfig $redis,
         public array $apps,
         public ?string $binary,
     ) {}
@@ -46,10 +47,11 @@ final readonly class ServerConfig
     /**
      * @param  array<array-key, mixed>  $fanfare  config/fanfare.php
      * @param  array<string, string>  $overrides  host, port, socket and log level of the command line
+     * @param  ?array<array-key, mixed>  $redis  database.redis, for a server that is to be started
      *
      * @throws InvalidConfiguration
      */
-    public static function from(array $fanfare, array $overrides = []): self
+    public static function from(array $fanfare, array $overrides = [], ?array $redis = null): self
     {
         $mistakes = new Mistakes;
         $root = new Section(self::overridden($fanfare, $overrides), 'fanfare', $mistakes);
@@ -93,6 +95,7 @@ final readonly class ServerConfig
             $log->oneOf('format', 'text', ['text', 'json']),
             $server->integersByName('limits'),
             $server->optionalPath('webhook_ca_file', 'the path of a PEM file'),
+            RedisConfig::read($root->section('redis'), $redis, $mistakes),
             AppConfig::list($root->sections('apps'), $mistakes),
             $server->optionalText('binary', 'the path of an executable'),
         );
@@ -132,6 +135,7 @@ final readonly class ServerConfig
             'shards' => $this->shards,
             'limits' => $this->limits,
             'webhook_ca_file' => $this->webhookCaFile,
+            'redis' => $this->redis?->document(),
         ]);
 
         return json_encode($document, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE);

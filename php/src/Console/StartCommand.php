@@ -50,7 +50,7 @@ final class StartCommand extends Command
                 return $this->watch($app);
             }
 
-            $server = ServerConfig::from((array) $config->get('fanfare'), $this->overrides());
+            $server = ServerConfig::from((array) $config->get('fanfare'), $this->overrides(), (array) $config->get('database.redis'));
             $process = new ServerProcess($locator->locate($server->binary), ['serve', '--config', '-', '--stop-with-parent']);
 
             $this->components->info("Starting Fanfare on {$server->listen()}, socket {$server->socket}. Press Ctrl+C to stop it.");

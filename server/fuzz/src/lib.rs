@@ -3,8 +3,11 @@
 use std::sync::LazyLock;
 
 use fanfare_server::apps::Apps;
+use fanfare_server::broker::NodeId;
+use fanfare_server::broker::frame::{self, Published};
 use fanfare_server::config::{Configuration, Secret};
 use fanfare_server::deflate::{Deflater, Inflater};
+use fanfare_server::fleet::frames::Message;
 use fanfare_server::http::api::rejection::Rejection;
 use fanfare_server::http::api::request::{Head, Request, authorise};
 use fanfare_server::http::api::{route, signature as requests};
@@ -150,4 +153,27 @@ fn is_sound(publication: &Publication<'_>, limits: &Limits) {
     let (channels, event) = (publication.channels.clone(), publication.event);
     Publication::of_application(channels, event, publication.data.as_str(), publication.except, limits)
         .unwrap();
+}
+
+/// A frame of another node. One that is read is written as the same bytes, but for the number that the broker gives.
+pub fn frame(bytes: &[u8]) {
+    if let Ok((header, body)) = frame::decode(bytes)
+        && let Ok(message) = Message::decode(&header, body)
+    {
+        let again = message.encode(header.origin);
+        let (header, body) = frame::decode(&again).unwrap();
+        assert_eq!(Message::decode(&header, body), Ok(message));
+    }
+    let judged =
+        frame::decode(bytes).and_then(|(header, body)| Ok((header, Published::decode(&header, body)?)));
+    match judged {
+        Err(error) => assert!(error.to_string().starts_with("expected "), "{error}"),
+        Ok((header, published)) => {
+            let NodeId(_) = header.origin;
+            let mut again = published.encode(header.origin);
+            again[12..20].copy_from_slice(&header.serial.to_le_bytes());
+            assert_eq!(again, bytes);
+            assert_eq!(published.publication().channels, [published.channel]);
+        }
+    }
 }

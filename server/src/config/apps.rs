@@ -50,6 +50,11 @@ impl Secret {
         Self(text.into())
     }
 
+    /// The text, for whom it is a password.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The bytes, for a MAC.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()

@@ -10,6 +10,7 @@ mod json;
 mod limits;
 mod proxies;
 mod reading;
+pub mod redis;
 mod source;
 mod tls;
 mod webhooks;
@@ -23,6 +24,7 @@ use tracing::Level;
 pub use apps::{App, Secret};
 pub use reading::Mistake;
 use reading::{Field, Mistakes, Object};
+pub use redis::Redis;
 pub use source::{LoadError, Loaded, Source};
 pub use tls::Tls;
 
@@ -55,6 +57,8 @@ pub struct Configuration {
     pub shards: usize,
     /// What is logged, and how.
     pub log: Log,
+    /// How other nodes are heard; none where this is the only one.
+    pub redis: Option<Redis>,
     /// The limits in force.
     pub limits: Limits,
     /// Authorities that https webhooks may have a certificate of, beside those of the system: a PEM file.
@@ -122,13 +126,14 @@ fn read(value: &Value, cores: usize, mistakes: &mut Mistakes) -> Option<Configur
             None => cores.clamp(1, SHARDS_MAX),
         },
         log: read_log(root.optional("log"), mistakes),
+        redis: redis::read(root.optional("redis"), mistakes),
         limits: limits::read(root.optional("limits"), None, mistakes),
         webhook_ca_file: webhooks::read_ca_file(root.optional("webhook_ca_file"), mistakes),
         apps: Vec::new(),
     };
     configuration.apps = apps::read(root.required("apps", mistakes), &configuration.limits, mistakes);
     root.close(
-        "listen, path, tls, trusted_proxies, socket, socket_mode, socket_uids, shards, log, limits, webhook_ca_file or apps",
+        "listen, path, tls, trusted_proxies, socket, socket_mode, socket_uids, shards, log, redis, limits, webhook_ca_file or apps",
         mistakes,
     );
     Some(configuration)

@@ -92,8 +92,12 @@ impl Source {
         // Read for its mistakes alone: the webhooks read it again when they start.
         let ca_file =
             configuration.as_ref().and_then(|configuration| configuration.webhook_ca_file.as_deref());
-        if let Some(Err(error)) = ca_file.map(read_authorities) {
+        if let Some(Err(error)) = ca_file.map(|path| read_authorities(path, "webhook_ca_file")) {
             mistakes.push(Mistake { path: "webhook_ca_file".to_owned(), message: error.to_string() });
+        }
+        let mut configuration = configuration;
+        if let Some(redis) = configuration.as_mut().and_then(|configuration| configuration.redis.as_mut()) {
+            mistakes.extend(redis.read_files());
         }
         match configuration {
             Some(configuration) if mistakes.is_empty() => Ok(Loaded { configuration, tls }),

@@ -30,6 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpStream, UnixStream};
 use tracing::debug;
 
+use crate::broker::Standing;
 use crate::lifecycle::Phase;
 use crate::shard::{Shard, Visitor};
 use encryption::Opened;
@@ -158,6 +159,7 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, origin: &Origin) -
     let path = request.uri().path();
     match (path, origin) {
         ("/up", _) => when_read(&request, || json(StatusCode::OK, r#"{"health":"OK"}"#.into())),
+        ("/ready", _) => when_read(&request, || readiness(&shard)),
         ("/metrics", Origin::Socket) => when_read(&request, || {
             let text = shard.node.metrics.render();
             typed(StatusCode::OK, "text/plain; version=0.0.4", text)
@@ -179,6 +181,22 @@ async fn answer(shard: Rc<Shard>, request: Request<Incoming>, origin: &Origin) -
         }
         _ => error(StatusCode::NOT_FOUND, "not_found", "nothing is served at this path"),
     }
+}
+
+/// Whether clients are to be sent here. A server that does not hear other nodes serves its own clients, which is more
+/// than nobody could do: a load balancer keeps it, and the body says what is the matter.
+fn readiness(shard: &Shard) -> Answer {
+    if *shard.node.phase.borrow() != Phase::Serving {
+        return json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"leaving"}"#.into());
+    }
+    let answer = match shard.node.broker.standing() {
+        Standing::Connected => serde_json::json!({"status": "ready"}),
+        Standing::Connecting => {
+            serde_json::json!({"status": "degraded", "reason": "Redis has not been reached yet"})
+        }
+        Standing::Away { reason } => serde_json::json!({"status": "degraded", "reason": reason}),
+    };
+    json(StatusCode::OK, answer.to_string())
 }
 
 /// Answers GET and HEAD.

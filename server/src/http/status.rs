@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use rustix::process::{Resource, getrlimit, getuid};
 use serde_json::{Map, Value, json};
 
+use crate::broker::Standing;
 use crate::lifecycle::Phase;
 use crate::node::Node;
 
@@ -55,10 +56,24 @@ pub(super) fn render(node: &Node) -> String {
             "http_connections_max": node.limits.http_connections_max,
             "attachments_max": node.limits.attachments_max,
         },
+        "broker": broker(node),
         "tails": node.tails.len(),
         "metrics": metrics,
     })
     .to_string()
+}
+
+fn broker(node: &Node) -> Value {
+    if !node.broker.reaches_others() {
+        return json!({"kind": "memory"});
+    }
+    let (standing, reason) = match node.broker.standing() {
+        Standing::Connecting => ("connecting", None),
+        Standing::Connected => ("connected", None),
+        Standing::Away { reason } => ("away", Some(reason)),
+    };
+    let node_id = node.broker.node_id().to_string();
+    json!({"kind": "redis", "node_id": node_id, "standing": standing, "reason": reason})
 }
 
 fn phase(phase: Phase) -> &'static str {

@@ -44,7 +44,12 @@ pub struct Remembered {
     /// When it is forgotten.
     pub expires: Instant,
     stamp: Stamp,
+    /// When another node was asked for it, if it came in that way: then it may come once more by itself.
+    borrowed: Option<Instant>,
 }
+
+/// How long after an event was borrowed from another node it may still be on its way from there.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// The remembered events of one app.
 #[derive(Debug)]
@@ -98,16 +103,25 @@ impl EventCache {
     pub fn remember(&self, channel: &str, event: &str, data: &str) -> Stamp {
         let now = Instant::now();
         let mut events = self.lock();
-        let name = events.forget(channel).unwrap_or_else(|| channel.into());
-        events.stamp.0 += 1;
-        let stamp = events.stamp;
-        let remembered =
-            Remembered { event: event.into(), data: data.into(), expires: now + events.bounds.ttl, stamp };
-        events.bytes += weight(&name, &remembered);
-        events.by_stamp.insert(stamp, Arc::clone(&name));
-        events.by_channel.insert(name, remembered);
-        events.tidy(now);
-        stamp
+        let expires = now + events.bounds.ttl;
+        if let Some(last) = events.by_channel.get_mut(channel)
+            && last.borrowed.take().is_some_and(|since| now.duration_since(since) < ON_ITS_WAY)
+            && (&*last.event, &*last.data) == (event, data)
+        {
+            // Who has been told of it is not told again.
+            return last.stamp;
+        }
+        events.remember(channel, (event, data), expires, None, now)
+    }
+
+    /// Remembers what another node does, unless what is remembered here is as new.
+    pub fn borrow(&self, channel: &str, event: &str, data: &str, left: Duration) {
+        let now = Instant::now();
+        let mut events = self.lock();
+        let expires = now + left.min(events.bounds.ttl);
+        if events.by_channel.get(channel).is_none_or(|last| last.expires < expires) {
+            events.remember(channel, (event, data), expires, Some(now), now);
+        }
     }
 
     /// The last event of a channel, and the stamp up to which a subscriber who is told it has heard everything.
@@ -123,6 +137,25 @@ fn weight(channel: &str, remembered: &Remembered) -> usize {
 }
 
 impl Events {
+    fn remember(
+        &mut self,
+        channel: &str,
+        (event, data): (&str, &str),
+        expires: Instant,
+        borrowed: Option<Instant>,
+        now: Instant,
+    ) -> Stamp {
+        let name = self.forget(channel).unwrap_or_else(|| channel.into());
+        self.stamp.0 += 1;
+        let stamp = self.stamp;
+        let remembered = Remembered { event: event.into(), data: data.into(), expires, stamp, borrowed };
+        self.bytes += weight(&name, &remembered);
+        self.by_stamp.insert(stamp, Arc::clone(&name));
+        self.by_channel.insert(name, remembered);
+        self.tidy(now);
+        stamp
+    }
+
     fn forget(&mut self, channel: &str) -> Option<Arc<str>> {
         let (name, remembered) = self.by_channel.remove_entry(channel)?;
         self.bytes -= weight(&name, &remembered);
@@ -173,6 +206,23 @@ mod tests {
             (events.by_channel.len(), events.by_stamp.len(), events.bytes),
             (1, 1, "cache-b".len() + 2)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s9_what_was_borrowed_from_another_node_and_comes_by_itself_is_the_same() {
+        let cache = EventCache::default();
+        let left = Duration::from_secs(60);
+        cache.borrow("cache-a", "e", "1", left);
+        let (told, last) = cache.recall("cache-a");
+        assert_eq!(last.map(|last| last.expires - Instant::now()), Some(left));
+        assert_eq!(cache.remember("cache-a", "e", "1"), told, "who was told of it is not told again");
+        assert!(cache.remember("cache-a", "e", "1") > told, "the application says it twice");
+        cache.borrow("cache-a", "e", "0", left);
+        assert_eq!(data(&cache, "cache-a").as_deref(), Some("1"), "what is here is newer");
+        cache.borrow("cache-b", "e", "1", left);
+        tokio::time::advance(ON_ITS_WAY).await;
+        let (told, _) = cache.recall("cache-b");
+        assert!(cache.remember("cache-b", "e", "1") > told);
     }
 
     #[test]

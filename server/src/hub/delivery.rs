@@ -93,7 +93,7 @@ mod tests {
         let app = apps.by_id("1").unwrap();
         let name: Arc<str> = "news".into();
         for shard in [0, 63] {
-            app.directory.subscribe(&name, shard, None, 0, |_| ()).unwrap();
+            app.directory.subscribe(&name, shard, None, 0, false, |_| ()).unwrap();
         }
         let large = "x".repeat(2_000);
         let publication = Publication {

@@ -6,15 +6,21 @@
 //! as of stamp 7 must not hear of change 7 once more.
 //!
 //! The locks are striped by channel name; no two are ever held at once.
+//!
+//! A channel that is *shared* with other nodes has a [`Replica`] of what they say about it: `shared` is how that comes in.
 
+mod shared;
+
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ahash::RandomState;
 
 use super::give_back;
-use super::members::{Full, Member, Members};
+use super::members::{Added, Full, Member, Members};
 use super::shards::{ShardIndex, ShardSet};
+use crate::fleet::Replica;
 
 /// Locks per app: enough for two shards out of dozens to rarely meet.
 const STRIPES: usize = 32;
@@ -55,13 +61,20 @@ struct Channel {
     subscriptions: usize,
     stamp: Stamp,
     members: Members,
+    /// Whether nothing that other nodes publish is missed here.
+    ready: bool,
+    /// What other nodes say, where the channel is shared with them.
+    replica: Option<Box<Replica>>,
 }
 
 /// Something that others are told about a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<'a> {
     /// It has its first subscriber.
-    Occupied,
+    Occupied {
+        /// Set to false by who is told, when its subscribers have to wait until it is [ready](Directory::make_ready).
+        ready: &'a Cell<bool>,
+    },
     /// It has lost its last one.
     Vacated,
     /// A user has become a member.
@@ -82,10 +95,22 @@ pub enum Change<'a> {
         /// The change's place.
         stamp: Stamp,
     },
+    /// A user is on this node now, wherever else it may be.
+    Arrived {
+        /// Who.
+        member: &'a Member,
+    },
+    /// A user is not on this node any more, wherever else it may be.
+    Departed {
+        /// Who.
+        user_id: &'a str,
+    },
     /// The number of subscriptions is another.
     Counted {
-        /// How many there are.
+        /// How many there are, on all nodes that are known of.
         subscriptions: usize,
+        /// How many of them are on this node.
+        here: usize,
         /// Shards with subscribers.
         shards: ShardSet,
     },
@@ -94,6 +119,8 @@ pub enum Change<'a> {
 /// The state of a channel as a subscriber is told it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
+    /// Whether the subscriber may be told at once that it is subscribed.
+    pub ready: bool,
     /// The last change that the state holds.
     pub stamp: Stamp,
     /// The members, by user id.
@@ -131,7 +158,8 @@ impl Directory {
         self.stripe(name).write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection of `shard` subscribes, as `member` on a presence channel. It must not be subscribed already.
+    /// A connection of `shard` subscribes, as `member` on a presence channel. It must not be subscribed already. The
+    /// channel is `shared` with other nodes from its first subscriber on, or not at all.
     ///
     /// # Errors
     /// [`Full`]: the user would be one member more than `members_max`; nothing has changed.
@@ -141,11 +169,15 @@ impl Directory {
         shard: ShardIndex,
         member: Option<&Member>,
         members_max: usize,
+        shared: bool,
         mut tell: impl FnMut(Change<'_>),
     ) -> Result<State, Full> {
         let mut stripe = self.write(name);
         let Stripe { channels, stamp } = &mut *stripe;
-        let new = || Channel { stamp: *stamp, ..Channel::default() };
+        let new = || {
+            let replica = shared.then(|| Box::new(Replica::unread()));
+            Channel { stamp: *stamp, replica, ..Channel::default() }
+        };
         let channel = channels.entry(Arc::clone(name)).or_insert_with(new);
         let added = match member {
             Some(member) => match channel.members.add(member, members_max) {
@@ -157,18 +189,23 @@ impl Directory {
                     return Err(full);
                 }
             },
-            None => false,
+            None => Added::default(),
         };
         channel.shards.insert(shard);
         channel.subscriptions += 1;
         if channel.subscriptions == 1 {
-            tell(Change::Occupied);
+            let ready = Cell::new(true);
+            tell(Change::Occupied { ready: &ready });
+            channel.ready = ready.get();
         }
-        if let Some(member) = member.filter(|_| added) {
+        if let Some(member) = member.filter(|_| added.first_here) {
+            tell(Change::Arrived { member });
+        }
+        if let Some(member) = member.filter(|_| added.first) {
             channel.stamp = stamp.next();
             tell(Change::MemberAdded { member, shards: channel.shards, stamp: channel.stamp });
         }
-        tell(Change::Counted { subscriptions: channel.subscriptions, shards: channel.shards });
+        tell(channel.counted());
         Ok(channel.state())
     }
 
@@ -190,18 +227,33 @@ impl Directory {
             channel.shards.remove(shard);
         }
         if let Some(user_id) = user_id
-            && channel.members.remove(user_id)
+            && let Some(removed) = channel.members.remove(user_id)
         {
-            channel.stamp = stamp.next();
-            tell(Change::MemberRemoved { user_id, shards: channel.shards, stamp: channel.stamp });
+            if removed.last_here {
+                tell(Change::Departed { user_id });
+            }
+            if removed.last {
+                channel.stamp = stamp.next();
+                tell(Change::MemberRemoved { user_id, shards: channel.shards, stamp: channel.stamp });
+            }
         }
         if channel.subscriptions > 0 {
-            tell(Change::Counted { subscriptions: channel.subscriptions, shards: channel.shards });
+            tell(channel.counted());
             return;
         }
         tell(Change::Vacated);
         channels.remove(name);
         give_back(channels);
+    }
+
+    /// A channel is ready. Gives the shards whose subscribers have waited for it.
+    pub fn make_ready(&self, name: &str) -> ShardSet {
+        let mut stripe = self.write(name);
+        let Some(channel) = stripe.channels.get_mut(name).filter(|channel| !channel.ready) else {
+            return ShardSet::default();
+        };
+        channel.ready = true;
+        channel.shards
     }
 
     /// The state of a channel for a subscriber who asks again.
@@ -219,7 +271,7 @@ impl Directory {
     /// Tells how many subscriptions there are, if there are any, while the channel is locked.
     pub fn count(&self, name: &str, tell: impl FnOnce(usize, ShardSet)) {
         if let Some(channel) = self.write(name).channels.get(name) {
-            tell(channel.subscriptions, channel.shards);
+            tell(channel.subscriptions_everywhere(), channel.shards);
         }
     }
 
@@ -266,11 +318,21 @@ impl Channel {
             user_id: Arc::clone(user_id),
             user_info: user_info.cloned(),
         };
-        State { stamp: self.stamp, members: self.members.iter().map(member).collect() }
+        State { ready: self.ready, stamp: self.stamp, members: self.members.iter().map(member).collect() }
     }
 
     fn occupancy(&self, name: &Arc<str>) -> Occupancy {
         Occupancy { name: Arc::clone(name), subscriptions: self.subscriptions, users: self.members.len() }
+    }
+
+    fn subscriptions_everywhere(&self) -> usize {
+        let elsewhere = self.replica.as_ref().map_or(0, |replica| replica.subscriptions());
+        self.subscriptions.saturating_add(usize::try_from(elsewhere).unwrap_or(usize::MAX))
+    }
+
+    fn counted(&self) -> Change<'static> {
+        let (subscriptions, here) = (self.subscriptions_everywhere(), self.subscriptions);
+        Change::Counted { subscriptions, here, shards: self.shards }
     }
 }
 
@@ -286,7 +348,7 @@ mod tests {
     fn note(change: &Change<'_>) -> String {
         let on = |shards: &ShardSet| shards.iter().map(|shard| shard.to_string()).collect::<String>();
         match change {
-            Change::Occupied => "occupied".into(),
+            Change::Occupied { .. } => "occupied".into(),
             Change::Vacated => "vacated".into(),
             Change::MemberAdded { member, shards, stamp } => {
                 format!("+{}@{} to {}", member.user_id, stamp.0, on(shards))
@@ -294,7 +356,8 @@ mod tests {
             Change::MemberRemoved { user_id, shards, stamp } => {
                 format!("-{user_id}@{} to {}", stamp.0, on(shards))
             }
-            Change::Counted { subscriptions, shards } => format!("{subscriptions} to {}", on(shards)),
+            Change::Counted { subscriptions, shards, .. } => format!("{subscriptions} to {}", on(shards)),
+            Change::Arrived { .. } | Change::Departed { .. } => String::new(),
         }
     }
 
@@ -311,7 +374,7 @@ mod tests {
         fn subscribe(&mut self, name: &str, shard: ShardIndex, user: Option<&str>) -> Result<State, Full> {
             let member = user.map(member);
             let tell = |change: Change<'_>| self.told.push(note(&change));
-            self.directory.subscribe(&name.into(), shard, member.as_ref(), 2, tell)
+            self.directory.subscribe(&name.into(), shard, member.as_ref(), 2, false, tell)
         }
 
         fn unsubscribe(&mut self, name: &str, shard: ShardIndex, last_here: bool, user: Option<&str>) {
@@ -320,7 +383,8 @@ mod tests {
         }
 
         fn told(&mut self) -> Vec<String> {
-            std::mem::take(&mut self.told)
+            let told = std::mem::take(&mut self.told);
+            told.into_iter().filter(|note| !note.is_empty()).collect()
         }
     }
 
@@ -353,7 +417,7 @@ mod tests {
         floor.unsubscribe("presence-a", 0, true, Some("1"));
         floor.unsubscribe("presence-a", 1, false, Some("1"));
         assert_eq!(floor.told(), ["2 to 1", "-1@3 to 1", "1 to 1"]);
-        assert_eq!(floor.directory.user_ids("presence-a"), ["2".into()]);
+        assert_eq!(floor.directory.user_ids("presence-a"), [Arc::<str>::from("2")]);
     }
 
     #[test]
@@ -378,5 +442,24 @@ mod tests {
         assert!(floor.told().is_empty());
         let occupancy = floor.directory.occupancy("presence-a").unwrap();
         assert_eq!((occupancy.subscriptions, occupancy.users), (2, 2));
+    }
+
+    #[test]
+    fn who_subscribes_to_a_channel_that_is_not_ready_waits_with_the_others() {
+        let directory = Directory::default();
+        let name: Arc<str> = "news".into();
+        let subscribe = |shard| {
+            let not_yet = |change: Change<'_>| {
+                if let Change::Occupied { ready } = change {
+                    ready.set(false);
+                }
+            };
+            directory.subscribe(&name, shard, None, 0, false, not_yet).unwrap().ready
+        };
+        assert_eq!([subscribe(0), subscribe(5)], [false, false]);
+        assert_eq!(directory.make_ready("news").iter().collect::<Vec<_>>(), [0, 5]);
+        assert!(directory.make_ready("news").is_empty(), "nobody waits any more");
+        assert!(subscribe(7), "nobody has to wait any more");
+        assert!(directory.make_ready("quiet").is_empty());
     }
 }

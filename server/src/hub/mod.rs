@@ -21,7 +21,7 @@ pub use directory::{Change, Directory, Stamp};
 pub use members::{Full, Member};
 pub use shards::{ShardIndex, ShardSet};
 pub use subscribers::Subscribers;
-pub use users::{Turn, Users};
+pub use users::{Turn, UserChange, Users};
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -43,8 +43,13 @@ pub trait Herald: std::fmt::Debug {
     /// A channel of `app` has changed.
     fn changed(&self, app: &App, channel: &Arc<str>, change: Change<'_>);
 
-    /// A user of `app` has come or gone.
-    fn turned(&self, app: &App, turn: Turn<'_>);
+    /// Whether a channel's members and subscriptions are shared with other nodes.
+    fn shares(&self, _app: &App, _channel: &str) -> bool {
+        false
+    }
+
+    /// Something about a user of `app` has changed.
+    fn user_changed(&self, app: &App, change: UserChange<'_>);
 }
 
 slotmap::new_key_type! {

@@ -30,6 +30,9 @@ struct Channel {
     app: Arc<App>,
     name: Arc<str>,
     subscribers: Vec<Subscriber>,
+    /// Whether its subscribers wait until it is ready: they have not been told that they are subscribed, and hear
+    /// nothing.
+    waits: bool,
     /// As long as `subscribers` on a presence or cache channel, empty on others.
     details: Vec<Detail>,
 }
@@ -62,6 +65,8 @@ struct Membership {
 /// What a subscriber is told about its channel.
 #[derive(Debug, Default)]
 pub struct Subscribed {
+    /// Whether it is told now. Otherwise all subscribers are told when the channel is [ready](Subscribers::ready).
+    pub ready: bool,
     /// The members of a presence channel, by user id.
     pub members: Vec<Member>,
     /// On a cache channel, its last event or that there is none.
@@ -106,16 +111,20 @@ impl Subscribers {
         member: Option<&Member>,
         members_max: usize,
     ) -> Result<Subscribed, Full> {
-        let held = self.key(app.index, name.as_str());
-        let held = held.and_then(|channel| Some((channel, self.place_of(connection, channel)?)));
+        let key = self.key(app.index, name.as_str());
+        let held = key.and_then(|channel| Some((channel, self.place_of(connection, channel)?)));
         let state = match held {
             Some(_) => app.directory.state(name.as_str()),
             None => {
                 let shared = name.shared();
                 let tell = |change: Change<'_>| self.herald.changed(app, &shared, change);
-                app.directory.subscribe(&shared, self.shard, member, members_max, tell)?
+                let with_others = self.herald.shares(app, name.as_str());
+                app.directory.subscribe(&shared, self.shard, member, members_max, with_others, tell)?
             }
         };
+        // Ready for the node and not for this shard: it has been posted, and others wait for it here too.
+        let ready = state.ready
+            && !held.map(|(channel, _)| channel).or(key).is_some_and(|key| self.channels[key].waits);
         // Recalled after the directory knows of the subscription: an event in between comes by itself.
         let recalled = name.traits().cache.then(|| app.cache.recall(name.as_str()));
         let event = recalled.as_ref().map(|(stamp, _)| *stamp).unwrap_or_default();
@@ -124,11 +133,11 @@ impl Subscribers {
             Some((channel, at)) => self.tell_again(connection, channel, at, told),
             None => {
                 let user_id = member.map(|member| Arc::clone(&member.user_id));
-                self.begin(connection, app, name, Detail { user_id, ..told });
+                self.begin(connection, app, name, ready, Detail { user_id, ..told });
             }
         }
         let State { members, .. } = state;
-        Ok(Subscribed { members, remembered: recalled.map(|(_, remembered)| remembered) })
+        Ok(Subscribed { ready, members, remembered: recalled.map(|(_, remembered)| remembered) })
     }
 
     /// Ends one subscription. Not having it changes nothing.
@@ -148,9 +157,20 @@ impl Subscribers {
         give_back(&mut self.memberships);
     }
 
+    /// A channel is ready, as far as the directory says so too: it may be another life of the channel that was. Gives
+    /// those who have waited for it, each of whom subscribes once more to be told its state.
+    pub fn ready(&mut self, app: AppIndex, name: &str) -> Vec<ConnectionKey> {
+        let channel = self.key(app, name).and_then(|channel| self.channels.get_mut(channel));
+        let channel = channel.filter(|channel| channel.waits && channel.app.directory.state(name).ready);
+        let Some(channel) = channel else { return Vec::new() };
+        channel.waits = false;
+        channel.subscribers.iter().map(|entry| entry.connection).collect()
+    }
+
     /// The subscribers of a channel that something is new to, in no order that means anything.
     pub fn of(&self, app: AppIndex, name: &str, unheard: Unheard) -> impl Iterator<Item = ConnectionKey> {
         let channel = self.key(app, name).and_then(|channel| self.channels.get(channel));
+        let channel = channel.filter(|channel| !channel.waits);
         let (subscribers, details) =
             channel.map_or((&[][..], &[][..]), |channel| (&channel.subscribers[..], &channel.details[..]));
         let is_new = move |at: usize| match (unheard, details.get(at)) {
@@ -186,8 +206,16 @@ impl Subscribers {
     }
 
     /// Lists a connection and its channel with each other.
-    fn begin(&mut self, connection: ConnectionKey, app: &Arc<App>, name: &ChannelName, detail: Detail) {
+    fn begin(
+        &mut self,
+        connection: ConnectionKey,
+        app: &Arc<App>,
+        name: &ChannelName,
+        ready: bool,
+        detail: Detail,
+    ) {
         let channel = self.key(app.index, name.as_str()).unwrap_or_else(|| self.open(app, name));
+        self.channels[channel].waits |= !ready;
         let memberships = self.memberships.entry(connection).or_default();
         let channel_entry = &mut self.channels[channel];
         let (in_list, in_channel) = (memberships.len() as u32, channel_entry.subscribers.len() as u32);
@@ -217,6 +245,7 @@ impl Subscribers {
             app: Arc::clone(app),
             name: Arc::clone(&name),
             subscribers: Vec::new(),
+            waits: false,
             details: Vec::new(),
         };
         let channel = self.channels.insert(Box::new(channel));
@@ -245,7 +274,7 @@ impl Subscribers {
         {
             list[moved.place as usize].place = place as u32;
         }
-        let Channel { app, name, subscribers, details } = &mut **channel;
+        let Channel { app, name, subscribers, details, .. } = &mut **channel;
         if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
             subscribers.shrink_to(subscribers.len() * 2);
             details.shrink_to(subscribers.len() * 2);
@@ -283,7 +312,7 @@ mod tests {
     use super::*;
     use crate::apps::Apps;
     use crate::config::Configuration;
-    use crate::hub::Turn;
+    use crate::hub::UserChange;
     use crate::pusher::ChannelName;
     use std::collections::{BTreeSet, HashSet};
 
@@ -292,7 +321,7 @@ mod tests {
 
     impl Herald for Deaf {
         fn changed(&self, _: &App, _: &Arc<str>, _: Change<'_>) {}
-        fn turned(&self, _: &App, _: Turn<'_>) {}
+        fn user_changed(&self, _: &App, _: UserChange<'_>) {}
     }
 
     fn subscribers() -> Subscribers {
@@ -410,5 +439,38 @@ mod tests {
         connections.into_iter().for_each(|connection| hub.leave(connection));
         assert!(hub.channels.is_empty() && hub.keys_by_name[0].is_empty());
         assert_eq!(hub.metrics.channels.value(), 0);
+    }
+
+    /// Has all subscribers wait.
+    #[derive(Debug)]
+    struct Slow;
+
+    impl Herald for Slow {
+        fn changed(&self, _: &App, _: &Arc<str>, change: Change<'_>) {
+            if let Change::Occupied { ready } = change {
+                ready.set(false);
+            }
+        }
+        fn user_changed(&self, _: &App, _: UserChange<'_>) {}
+    }
+
+    #[test]
+    fn who_waits_hears_nothing_until_the_channel_is_ready() {
+        let (mut hub, [app, _]) = (Subscribers::new(0, Arc::new(Slow), Arc::default()), apps());
+        let mut keys = SlotMap::<ConnectionKey, ()>::with_key();
+        let [one, two, three] = [(); 3].map(|()| keys.insert(()));
+        let subscribe =
+            |hub: &mut Subscribers, key| hub.subscribe(key, &app, &name("a"), None, 0).unwrap().ready;
+        assert!(!subscribe(&mut hub, one));
+        assert!(!subscribe(&mut hub, one), "it is told once, when it is ready");
+        assert!(hub.ready(app.index, "a").is_empty(), "told too early: of the channel's life before");
+        app.directory.make_ready("a");
+        assert!(!subscribe(&mut hub, two), "what is posted to this shard has not come yet");
+        assert!(of(&hub, &app, "a").is_empty());
+        assert_eq!(hub.ready(app.index, "a"), [one, two]);
+        assert!(hub.ready(app.index, "a").is_empty());
+        assert!(subscribe(&mut hub, one));
+        assert!(subscribe(&mut hub, three));
+        assert_eq!(of(&hub, &app, "a"), [one, two, three]);
     }
 }

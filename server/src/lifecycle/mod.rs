@@ -11,7 +11,7 @@ mod terminal;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,11 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::broker::memory::MemoryBroker;
+use crate::broker::redis::{self, RedisBroker};
+use crate::broker::{Broker, Listener, NodeId, Topic};
 use crate::config::{Loaded, Source};
-use crate::entropy;
+use crate::fleet::{self, Part};
 use crate::node::Node;
 use crate::shard::{self, Equipment};
 use crate::webhooks::{self, Webhooks};
@@ -64,6 +67,9 @@ pub enum ServeError {
     /// Nobody could be told by webhook.
     #[error(transparent)]
     Webhooks(#[from] webhooks::StartError),
+    /// Other nodes could not be heard.
+    #[error(transparent)]
+    Broker(#[from] redis::StartError),
     /// A shard ended on its own.
     #[error("shard {index} ended unexpectedly, see the log above; the others were stopped in good order")]
     Shard {
@@ -120,7 +126,7 @@ async fn conduct(
     // With the ports that the system chose; what is configured stays what a reload is compared with.
     loaded.configuration.listen.clone_from(&addresses);
     let tls = loaded.tls.is_some();
-    let Started { node, mut running, telling } =
+    let Started { node, mut running, telling, taking_part, publishing } =
         start_shards(loaded, listeners, socket_listener, watching, &ended)?;
     let reload = Reload::new(source, configuration, node);
     for index in 0..running.len() {
@@ -173,8 +179,15 @@ async fn conduct(
         // The shards keep the deadline for their clients; this one is for a shard that does not answer at all.
         () = async {
             within(deadline * 3, leave).await;
+            // What it means for the others that everybody has left, and then for webhooks.
+            if let Some(taking_part) = taking_part {
+                taking_part.finish(deadline).await;
+            }
             // That everybody has left is the last that there is to tell.
             telling.finish(deadline).await;
+            if let Some(publishing) = publishing {
+                publishing.finish(deadline).await;
+            }
         } => {}
         signal = told_again(told_at, &mut signals) => warn!(signal, "told again; ending at once"),
     }
@@ -193,6 +206,8 @@ struct Started {
     node: Arc<Node>,
     running: Vec<Running>,
     telling: webhooks::Ending,
+    taking_part: Option<fleet::conduct::Ending>,
+    publishing: Option<redis::Ending>,
 }
 
 fn start_shards(
@@ -202,13 +217,33 @@ fn start_shards(
     phase: watch::Receiver<Phase>,
     ended: &mpsc::UnboundedSender<usize>,
 ) -> Result<Started, ServeError> {
-    let process = u32::from_ne_bytes(entropy::bytes().map_err(system("draw random bytes"))?);
+    let id = NodeId::draw().map_err(system("draw random bytes"))?;
     let (senders, mailboxes): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let metrics = Arc::default();
     let configuration = loaded.configuration;
     let ca_file = configuration.webhook_ca_file.as_deref();
     let (webhooks, telling) = Webhooks::start(&configuration.limits, ca_file, Arc::clone(&metrics))?;
-    let node = Arc::new(Node::new(configuration, senders, phase, process, metrics, webhooks));
+    let (broker, unstarted): (Arc<dyn Broker>, _) = match configuration.redis.clone() {
+        None => (Arc::new(MemoryBroker::alone(id)), None),
+        Some(redis) => {
+            let (broker, unstarted) = RedisBroker::new(id, redis, &configuration.limits, &metrics)?;
+            (Arc::new(broker), Some(unstarted))
+        }
+    };
+    let node = Arc::new(Node::new(configuration, senders, phase, metrics, webhooks, broker));
+    node.broker.listen(Topic::Fleet);
+    node.broker.listen(Topic::Node(id));
+    let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&node) as Arc<dyn Listener>));
+    let mut taking_part = None;
+    if let Some(unstarted) = &unstarted {
+        let lease = fleet::conduct::draw_lease().map_err(system("draw random bytes"))?;
+        let span = Duration::from_millis(node.limits.lease_ms as u64);
+        // Before anybody subscribes, and before the broker tells anything.
+        let part = Arc::clone(node.part.get_or_init(|| Arc::new(Part::new(lease, span))));
+        let started = fleet::conduct::start(part, Arc::clone(&node), unstarted.commander());
+        taking_part = Some(started.map_err(system("start the fleet's thread (see also ulimit -n)"))?);
+    }
+    let publishing = unstarted.map(|unstarted| unstarted.start(listener)).transpose()?;
     node.tls.store(loaded.tls);
     let mut socket = Some(socket);
     let equipped = listeners.into_iter().zip(mailboxes).enumerate();
@@ -236,7 +271,7 @@ fn start_shards(
             Ok(Running { thread, ready, detached })
         })
         .collect::<Result<_, ServeError>>()?;
-    Ok(Started { node, running, telling })
+    Ok(Started { node, running, telling, taking_part, publishing })
 }
 
 /// Says that a shard's thread has ended, by a panic too.

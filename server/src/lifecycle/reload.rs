@@ -104,6 +104,7 @@ fn needs_restart(started: &Configuration, found: &Configuration) -> Vec<String> 
         socket_uids,
         shards,
         log,
+        redis,
         limits,
         webhook_ca_file,
         apps: _,
@@ -117,6 +118,7 @@ fn needs_restart(started: &Configuration, found: &Configuration) -> Vec<String> 
         ("shards", *shards == found.shards),
         ("log.level", log.level == found.log.level),
         ("log.format", log.format == found.log.format),
+        ("redis", *redis == found.redis),
         ("webhook_ca_file", *webhook_ca_file == found.webhook_ca_file),
     ];
     let differing = fields.into_iter().filter(|(_, same)| !same).map(|(name, _)| name.to_owned());
@@ -150,8 +152,8 @@ mod tests {
         let started = configuration(json!({}));
         let found = configuration(json!({
             "listen": "127.0.0.1:2", "path": "/ws", "socket": "/t", "socket_mode": "0600", "socket_uids": [1],
-            "shards": 3, "log": {"level": "trace", "format": "json"}, "webhook_ca_file": "/ca",
-            "limits": {"outbox_bytes_max": 2048, "message_bytes_max": 2048},
+            "shards": 3, "log": {"level": "trace", "format": "json"}, "redis": {"url": "redis://r"},
+            "webhook_ca_file": "/ca", "limits": {"outbox_bytes_max": 2048, "message_bytes_max": 2048},
         }));
         let fields = [
             "listen",
@@ -162,6 +164,7 @@ mod tests {
             "shards",
             "log.level",
             "log.format",
+            "redis",
             "webhook_ca_file",
             "limits.outbox_bytes_max",
         ];

@@ -191,7 +191,7 @@ mod tests {
     fn u5_the_first_ids_of_a_long_watchlist_count() {
         let limits = Limits { watchlist_users_max: 2, ..Limits::default() };
         let data = user(r#"{"id":"1","watchlist":["a",2,"a","b"]}"#, &limits).unwrap();
-        assert_eq!(data.user.watchlist, ["a".into(), "2".into()]);
+        assert_eq!(data.user.watchlist, ["a", "2"].map(Arc::<str>::from));
         assert_eq!(data.watchlist_surplus, 2);
     }
 }

@@ -1,8 +1,9 @@
 //! Socket ids: Pusher's name for a connection, `\d+\.\d+`.
 //!
-//! Owns their text form and that no two connections of one node process share one. The first number is drawn
-//! when the process starts, so that an id of before a restart (which a browser may still send along with a
-//! broadcast as the connection to leave out) does not name somebody else's connection after it.
+//! Owns their text form and that no two connections share one, be they of different nodes. The first number is drawn
+//! when the process starts ([`NodeId`](crate::broker::NodeId)), so that an id of another node, or of before a restart
+//! (which a browser may still send along with a broadcast as the connection to leave out), does not name somebody
+//! else's connection here.
 
 use std::fmt;
 
@@ -29,6 +30,18 @@ impl SocketId {
     }
 }
 
+impl SocketId {
+    /// The two numbers, as nodes tell them each other.
+    pub fn halves(self) -> (u64, u64) {
+        (self.process, self.serial)
+    }
+
+    /// The id that another node has told.
+    pub fn of_halves(process: u64, serial: u64) -> Self {
+        Self { process, serial }
+    }
+}
+
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.process, self.serial)
@@ -44,10 +57,10 @@ pub struct SocketIds {
 }
 
 impl SocketIds {
-    /// The ids of shard `shard` of `shards`, in the process that drew the number `process`.
-    pub fn new(process: u32, shard: usize, shards: usize) -> Self {
+    /// The ids of shard `shard` of `shards`, in the process that drew the number `process`, of 53 bits.
+    pub fn new(process: u64, shard: usize, shards: usize) -> Self {
         // Never 0: a reader that takes the id as a number should not find a falsy one.
-        Self { process: u64::from(process) + 1, next: shard as u64 + 1, stride: shards.max(1) as u64 }
+        Self { process: process + 1, next: shard as u64 + 1, stride: shards.max(1) as u64 }
     }
 
     /// The next id.
@@ -66,7 +79,7 @@ mod tests {
     fn ids_of_all_shards_differ_and_survive_their_text_form() {
         let mut seen = std::collections::HashSet::new();
         for shard in 0..3 {
-            let mut ids = SocketIds::new(u32::MAX, shard, 3);
+            let mut ids = SocketIds::new((1 << 53) - 1, shard, 3);
             for _ in 0..100 {
                 let id = ids.draw();
                 assert_eq!(SocketId::parse(&id.to_string()), Some(id));

@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, watch};
 use super::connection::{Begun, Conversation, begin};
 use super::{Post, Shard, Socket};
 use crate::apps::App;
+use crate::broker::NodeId;
+use crate::broker::memory::MemoryBroker;
 use crate::config::Configuration;
 use crate::hub::Round;
 use crate::lifecycle::Phase;
@@ -82,7 +84,8 @@ impl Stage {
         let webhooks = Webhooks::unheard(&configuration.limits, Arc::clone(&metrics));
         let node = {
             let _clock = runtime.enter();
-            Arc::new(Node::new(configuration, vec![sender], phase, 1, metrics, webhooks))
+            let broker = Arc::new(MemoryBroker::alone(NodeId(1)));
+            Arc::new(Node::new(configuration, vec![sender], phase, metrics, webhooks, broker))
         };
         let app = node.apps.by_key("key").ok_or("expected the app that is configured, but found none")?;
         let round = Round::new(node.shards());

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use fanfare_wire::record::NAME_BYTES_MAX;
 use tracing::debug;
 
 use super::connections::{Connections, Fate};
@@ -23,8 +24,9 @@ use super::outbox::Flush;
 use super::reader::{Heard, Next, Reader};
 use super::socket::Socket;
 use super::{Counted, Shard};
-use crate::apps::{App, Standing};
+use crate::apps::{App, AppIndex, Standing};
 use crate::frame;
+use crate::hub::subscribers::Subscribed;
 use crate::hub::{ConnectionKey, Full, Member};
 use crate::publication::{Data, Publication};
 use crate::pusher::admission::Refusal;
@@ -369,7 +371,7 @@ impl Conversation {
         self.connections().enqueue(self.place.key, frame::text(text));
     }
 
-    /// Subscribes, and tells the client so: first that it is subscribed, then what the channel remembers.
+    /// Subscribes, and tells the client so, unless that has to wait ([`tell_ready`]).
     fn subscribe(&mut self, channel: &ChannelName, member: Option<&Member>) {
         let subscribed = self.connections().subscribe(self.place.key, &self.app, channel, member);
         let subscribed = match subscribed {
@@ -381,23 +383,8 @@ impl Conversation {
                 return self.carry_out(&mut effects);
             }
         };
-        if channel.traits().kind == Kind::Presence {
-            self.send(&events::presence_succeeded(channel, &subscribed.members));
-        } else {
-            self.send(&events::subscription_succeeded(channel));
-        }
-        match subscribed.remembered {
-            None => {}
-            Some(None) => {
-                self.send(&events::cache_miss(channel));
-                self.place.shard.node.tell_webhooks(&self.app, EventKind::CacheMiss, || Event::CacheMiss {
-                    channel: channel.shared(),
-                });
-            }
-            Some(Some(last)) => {
-                let frame = frame::event(&last.event, channel.as_str(), &Data::Text(&last.data));
-                self.connections().enqueue(self.place.key, frame);
-            }
+        if subscribed.ready {
+            tell_subscribed(&self.place.shard, &self.app, self.place.key, channel, subscribed);
         }
     }
 
@@ -427,6 +414,49 @@ impl Conversation {
 
     fn flush(&self) {
         self.connections().flush_touched(&self.place.shard.node.metrics);
+    }
+}
+
+/// Tells a client first that it is subscribed, then what the channel remembers.
+fn tell_subscribed(
+    shard: &Shard,
+    app: &App,
+    key: ConnectionKey,
+    channel: &ChannelName,
+    subscribed: Subscribed,
+) {
+    let send = |text: &str| shard.connections.borrow_mut().enqueue(key, frame::text(text));
+    if channel.traits().kind == Kind::Presence {
+        send(&events::presence_succeeded(channel, &subscribed.members));
+    } else {
+        send(&events::subscription_succeeded(channel));
+    }
+    match subscribed.remembered {
+        None => {}
+        Some(None) => {
+            send(&events::cache_miss(channel));
+            shard
+                .node
+                .tell_webhooks(app, EventKind::CacheMiss, || Event::CacheMiss { channel: channel.shared() });
+        }
+        Some(Some(last)) => {
+            let frame = frame::event(&last.event, channel.as_str(), &Data::Text(&last.data));
+            shard.connections.borrow_mut().enqueue(key, frame);
+        }
+    }
+}
+
+/// A channel is ready: all who have subscribed meanwhile are told so, with its state as it is now.
+pub(super) fn tell_ready(shard: &Shard, app: AppIndex, channel: &str) {
+    let Some(app) = shard.node.apps.by_index(app) else { return };
+    let Ok(name) = ChannelName::parse(channel, NAME_BYTES_MAX) else { return };
+    let waited = shard.connections.borrow_mut().ready(app.index, channel);
+    for key in waited {
+        // It has the subscription, and so is neither a further member nor one too many.
+        let subscribed = shard.connections.borrow_mut().subscribe(key, &app, &name, None);
+        if let Ok(Some(subscribed)) = subscribed {
+            tell_subscribed(shard, &app, key, &name, subscribed);
+        }
     }
 }
 

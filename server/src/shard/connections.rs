@@ -150,7 +150,8 @@ impl Connections {
         self.subscribers.leave(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let (Some(app), Some(user)) = (&connection.app, connection.user.take()) else { return };
-        app.users.unwatch(Watcher { shard: self.shard, connection: key }, &user.watchlist);
+        let watcher = Watcher { shard: self.shard, connection: key };
+        app.users.unwatch(watcher, &user.watchlist, |change| self.herald.user_changed(app, change));
         if app.users.sign_out(&user.user_id) {
             let (app, user_id) = (Arc::clone(app), Arc::clone(&user.user_id));
             self.departing.push(Departing { app, user_id, since: tokio::time::Instant::now() });
@@ -180,6 +181,11 @@ impl Connections {
         self.subscribers.subscribe(key, app, channel, member, members_max).map(Some)
     }
 
+    /// A channel is ready. Gives those who are to be told so.
+    pub(super) fn ready(&mut self, app: AppIndex, channel: &str) -> Vec<ConnectionKey> {
+        self.subscribers.ready(app, channel)
+    }
+
     /// Makes it one no longer.
     pub(super) fn unsubscribe(&mut self, key: ConnectionKey, app: AppIndex, channel: &ChannelName) {
         self.subscribers.unsubscribe(key, app, channel.as_str());
@@ -196,11 +202,15 @@ impl Connections {
         let connection = self.connections.get_mut(key).filter(|connection| connection.fate == Fate::Open)?;
         let app = connection.app.as_ref()?;
         connection.user = Some(Arc::clone(user));
-        app.users.sign_in(&user.user_id, |turn| self.herald.turned(app, turn));
+        app.users.sign_in(&user.user_id, |change| self.herald.user_changed(app, change));
         if user.watchlist.is_empty() {
             return None;
         }
-        Some(app.users.watch(Watcher { shard: self.shard, connection: key }, &user.watchlist))
+        let watcher = Watcher { shard: self.shard, connection: key };
+        let attendance =
+            app.users.watch(watcher, &user.watchlist, |change| self.herald.user_changed(app, change));
+        // Of all of them it is to be found out first.
+        (attendance != Attendance::default()).then_some(attendance)
     }
 
     /// Closes every connection that is signed in as a user, or a member of a presence channel as that user.

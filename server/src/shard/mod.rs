@@ -75,6 +75,13 @@ pub enum Post {
         /// What.
         frame: Bytes,
     },
+    /// Channels are ready: those who have subscribed are told so.
+    Ready {
+        /// Of which app.
+        app: AppIndex,
+        /// Which.
+        channels: Vec<Arc<str>>,
+    },
     /// Close every connection of a user.
     Terminate {
         /// Of which app.
@@ -264,7 +271,11 @@ impl Shard {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             inflater: RefCell::default(),
             round: RefCell::new(Round::new(node.shards())),
-            socket_ids: RefCell::new(SocketIds::new(node.process, index, node.shards())),
+            socket_ids: RefCell::new(SocketIds::new(
+                node.broker.node_id().socket_id_half(),
+                index,
+                node.shards(),
+            )),
             looking: Rc::default(),
             peers: Rc::default(),
             clients: Rc::default(),
@@ -294,6 +305,9 @@ impl Shard {
             Post::Tell { connections, frame } => {
                 let mut all = self.connections.borrow_mut();
                 connections.into_iter().for_each(|key| all.enqueue(key, frame.clone()));
+            }
+            Post::Ready { app, channels } => {
+                channels.iter().for_each(|channel| connection::tell_ready(self, app, channel));
             }
             Post::Terminate { app, user_id } => self.connections.borrow_mut().terminate(app, &user_id),
             Post::Configured => self.connections.borrow_mut().turn_away_withdrawn(),

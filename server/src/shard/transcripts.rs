@@ -23,6 +23,8 @@ use self::transcript::scene::{Published, Request, Scene};
 use super::connection::{Begun, begin};
 use super::connections::Fate;
 use super::*;
+use crate::broker::NodeId;
+use crate::broker::memory::MemoryBroker;
 use crate::config::Configuration;
 use crate::publication::Publication;
 use crate::pusher::SocketId;
@@ -200,7 +202,8 @@ fn played(scene: &Scene) -> Result<(), Difference> {
     let (_phase, phase) = watch::channel(Phase::Serving);
     let metrics = Arc::default();
     let (webhooks, _ending) = Webhooks::start(&configuration.limits, None, Arc::clone(&metrics)).unwrap();
-    let node = Arc::new(Node::new(configuration, senders, phase, 122, metrics, webhooks));
+    let broker = Arc::new(MemoryBroker::alone(NodeId(122 << 11)));
+    let node = Arc::new(Node::new(configuration, senders, phase, metrics, webhooks, broker));
     let shards: Vec<_> =
         (0..node.shards()).map(|index| Rc::new(Shard::new(index, Arc::clone(&node)))).collect();
     let runtime =

@@ -76,7 +76,8 @@ impl Webhooks {
         ca_file: Option<&Path>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Ending), StartError> {
-        let authorities = ca_file.map(sender::read_authorities).transpose()?.unwrap_or_default();
+        let authorities =
+            ca_file.map(|path| read_authorities(path, "webhook_ca_file")).transpose()?.unwrap_or_default();
         let (queue, notices) = Queue::new(limits.webhook_queue_bytes_max, Arc::clone(&metrics));
         let (finish, finishing) = oneshot::channel();
         let (words, heard) = mpsc::unbounded_channel();
@@ -102,7 +103,14 @@ impl Webhooks {
     /// counted.
     pub fn notify(&self, hooks: &Arc<AppHooks>, event: Event) {
         if hooks.wants(event.kind()) {
-            self.queue.notify(hooks, event);
+            self.queue.notify(hooks, event, false);
+        }
+    }
+
+    /// The same with an event that has settled already: it is not held for its opposite, nor undoes it.
+    pub fn notify_settled(&self, hooks: &Arc<AppHooks>, event: Event) {
+        if hooks.wants(event.kind()) {
+            self.queue.notify(hooks, event, true);
         }
     }
 

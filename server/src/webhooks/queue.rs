@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 pub(super) struct Notice {
     pub(super) hooks: Arc<AppHooks>,
     pub(super) event: Event,
+    /// Whether it is told whatever comes.
+    pub(super) is_settled: bool,
     /// Its part of the queue, given back when it has passed.
     pub(super) _share: Share,
 }
@@ -45,7 +47,7 @@ impl Queue {
 
     /// Hands an event over, or drops and counts it. Whoever calls may hold a lock, so nothing is logged here: the
     /// thread does it ([`Notices::refused`]).
-    pub(super) fn notify(&self, hooks: &Arc<AppHooks>, event: Event) {
+    pub(super) fn notify(&self, hooks: &Arc<AppHooks>, event: Event, is_settled: bool) {
         if !hooks.filters().any(|filter| filter.wants_to_know(&event)) {
             return;
         }
@@ -55,7 +57,7 @@ impl Queue {
             return hearers.miss_it(&self.room.metrics);
         };
         // An error is a thread that has ended, as it does while the server leaves.
-        if self.notices.send(Notice { hooks: Arc::clone(hooks), event, _share: share }).is_err() {
+        if self.notices.send(Notice { hooks: Arc::clone(hooks), event, is_settled, _share: share }).is_err() {
             hearers.miss_it(&self.room.metrics);
         }
     }
@@ -172,18 +174,18 @@ mod tests {
         ];
         let hooks = Arc::new(AppHooks::new("1", "k", Secret::new("s"), endpoints));
         let numbers = || (metrics.webhooks_waiting.value(), metrics.webhooks_dropped_total.value());
-        queue.notify(&hooks, event.clone());
-        queue.notify(&hooks, event.clone());
+        queue.notify(&hooks, event.clone(), false);
+        queue.notify(&hooks, event.clone(), false);
         assert_eq!(numbers(), (4, 0));
-        queue.notify(&hooks, event.clone());
+        queue.notify(&hooks, event.clone(), false);
         assert_eq!(numbers(), (4, 2), "each event counts once per endpoint");
         assert_eq!((notices.refused(), notices.refused()), (1, 0));
         drop(notices.receiver.try_recv().unwrap());
         assert_eq!(numbers(), (2, 2));
-        queue.notify(&hooks, event.clone());
+        queue.notify(&hooks, event.clone(), false);
         assert_eq!(numbers(), (4, 2));
         drop(notices);
-        queue.notify(&hooks, event);
+        queue.notify(&hooks, event, false);
         assert_eq!(numbers(), (0, 4), "what waited is gone with its end of the queue");
     }
 
@@ -194,8 +196,8 @@ mod tests {
         let (queue, mut notices) = Queue::new(event.bytes(), Arc::clone(&metrics));
         let hooks = AppHooks::new("1", "k", Secret::new("s"), Vec::new());
         let hooks = Arc::new(hooks.with_listener(Some(Filter::default())));
-        queue.notify(&hooks, event.clone());
-        queue.notify(&hooks, event.clone());
+        queue.notify(&hooks, event.clone(), false);
+        queue.notify(&hooks, event.clone(), false);
         let numbers =
             || (metrics.listener_events_waiting.value(), metrics.listener_events_dropped_total.value());
         assert_eq!(numbers(), (1, 1));
@@ -212,11 +214,11 @@ mod tests {
         endpoint.filter.events = EventKinds::from_iter([EventKind::ChannelVacated]);
         endpoint.filter.channel_prefix = Some("a".to_owned());
         let hooks = Arc::new(AppHooks::new("1", "k", Secret::new("s"), vec![endpoint]));
-        queue.notify(&hooks, Event::ChannelOccupied { channel: "a".into() });
+        queue.notify(&hooks, Event::ChannelOccupied { channel: "a".into() }, false);
         assert_eq!(metrics.webhooks_waiting.value(), 0);
         assert_eq!(notices.receiver.try_recv().unwrap().event.kind(), EventKind::ChannelOccupied);
-        queue.notify(&hooks, Event::CacheMiss { channel: "a".into() });
-        queue.notify(&hooks, Event::ChannelVacated { channel: "b".into() });
+        queue.notify(&hooks, Event::CacheMiss { channel: "a".into() }, false);
+        queue.notify(&hooks, Event::ChannelVacated { channel: "b".into() }, false);
         assert!(notices.receiver.try_recv().is_err(), "what nobody wants to know does not come at all");
     }
 }

@@ -80,26 +80,32 @@ impl Failure {
     }
 }
 
-/// Why the certificates of `webhook_ca_file` cannot be used.
+/// Why the certificates of a file of authorities cannot be used.
 #[derive(Debug, Error)]
 pub enum CaError {
     /// The file cannot be read.
-    #[error("cannot read webhook_ca_file {path}: {source}; name a PEM file that the server's user may read")]
+    #[error("cannot read {field} {path}: {source}; name a PEM file that the server's user may read")]
     Read {
+        /// Who names it.
+        field: &'static str,
         /// Which file.
         path: PathBuf,
         /// The system's answer, or what is wrong with the text.
         source: pem::Error,
     },
     /// There is none in it.
-    #[error("expected certificates (-----BEGIN CERTIFICATE-----) in webhook_ca_file {path}, but found none")]
+    #[error("expected certificates (-----BEGIN CERTIFICATE-----) in {field} {path}, but found none")]
     None {
+        /// Who names it.
+        field: &'static str,
         /// Which file.
         path: PathBuf,
     },
     /// One of them is not sound.
-    #[error("expected certificates of authorities in webhook_ca_file {path}, but found another: {source}")]
+    #[error("expected certificates of authorities in {field} {path}, but found another: {source}")]
     Unsound {
+        /// Who names it.
+        field: &'static str,
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
@@ -107,20 +113,23 @@ pub enum CaError {
     },
 }
 
-/// The certificates of a file.
+/// The certificates of a file, which the configuration names in `field`.
 ///
 /// # Errors
 /// [`CaError`] says what is wrong with it.
-pub(crate) fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CaError> {
-    let read = |source| CaError::Read { path: path.to_owned(), source };
+pub(crate) fn read_authorities(
+    path: &Path,
+    field: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, CaError> {
+    let read = |source| CaError::Read { field, path: path.to_owned(), source };
     let certificates = CertificateDer::pem_file_iter(path).map_err(read)?;
     let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(read)?;
     if certificates.is_empty() {
-        return Err(CaError::None { path: path.to_owned() });
+        return Err(CaError::None { field, path: path.to_owned() });
     }
     let mut roots = RootCertStore::empty();
     for certificate in &certificates {
-        let unsound = |source| CaError::Unsound { path: path.to_owned(), source };
+        let unsound = |source| CaError::Unsound { field, path: path.to_owned(), source };
         roots.add(certificate.clone()).map_err(unsound)?;
     }
     Ok(certificates)

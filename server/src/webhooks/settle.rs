@@ -49,6 +49,9 @@ impl Settling {
 
     /// Takes an event; gives it back when it is to be told now.
     pub(super) fn take(&mut self, notice: Notice, now: Instant) -> Option<Notice> {
+        if notice.is_settled {
+            return Some(notice);
+        }
         match notice.event.kind() {
             EventKind::ChannelVacated | EventKind::MemberRemoved if !self.window.is_zero() => {
                 // One that is held already says the same, and is due earlier.
@@ -128,7 +131,9 @@ mod tests {
             let hooks = Arc::new(AppHooks::new(app, "k", Secret::new("s"), endpoints));
             let share = Room::take(&self.room, event.bytes(), Hearers::of(&hooks, &event)).unwrap();
             let now = self.at(ms);
-            self.settling.take(Notice { hooks, event, _share: share }, now).map(|notice| notice.event)
+            self.settling
+                .take(Notice { hooks, event, is_settled: false, _share: share }, now)
+                .map(|notice| notice.event)
         }
 
         /// Whether it is told at once.

@@ -16,6 +16,7 @@ pub mod http;
 pub mod php;
 pub mod raw;
 pub mod receiver;
+pub mod redis;
 pub mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};

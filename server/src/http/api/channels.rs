@@ -1,14 +1,13 @@
 //! What is told about channels and who is on them.
 //!
-//! Owns the attributes (`info`), who has which, and the form of the answers. Leaves to the hub what is true at the
-//! moment, and to others that it is true of this node.
+//! Owns the attributes (`info`), who has which, and the form of the answers. Leaves to others what is true: the fleet's
+//! answer comes from [`crate::node::Node::enquire`].
 
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use super::parameters::Parameters;
 use super::rejection::{Code, Rejection};
-use crate::apps::App;
+use crate::fleet::frames::Answer;
 use crate::limits::Limits;
 use crate::pusher::channel::{self, Kind};
 
@@ -85,18 +84,17 @@ impl Listing {
     }
 
     /// Every occupied channel. Those of single users are the application's own and are not listed.
-    pub fn answer(&self, app: &App) -> Value {
-        let occupied = app.directory.occupancies(&self.prefix).into_iter();
-        let listed = occupied.filter(|channel| channel::kind(&channel.name) != Kind::User);
-        let described = listed.map(|channel| {
+    pub fn answer(&self, told: Answer) -> Value {
+        let listed = told.channels.into_iter().filter(|(name, ..)| channel::kind(name) != Kind::User);
+        let described = listed.map(|(name, subscriptions, users)| {
             let mut about = Map::new();
             if self.wanted.user_count {
-                about.insert("user_count".into(), channel.users.into());
+                about.insert("user_count".into(), users.into());
             }
             if self.wanted.subscription_count {
-                about.insert("subscription_count".into(), channel.subscriptions.into());
+                about.insert("subscription_count".into(), subscriptions.into());
             }
-            (channel.name.to_string(), Value::Object(about))
+            (name, Value::Object(about))
         });
         json!({"channels": described.collect::<Map<_, _>>()})
     }
@@ -127,31 +125,28 @@ impl Enquiry {
     }
 
     /// Whether it is occupied, and what else is asked for.
-    pub fn answer(&self, app: &App) -> Value {
-        let mut about = describe(app, &self.channel, self.wanted);
-        about.insert("occupied".into(), app.directory.occupancy(&self.channel).is_some().into());
+    pub fn answer(&self, told: &Answer) -> Value {
+        let mut about = describe(&self.channel, self.wanted, told);
+        about.insert("occupied".into(), (!told.channels.is_empty()).into());
         Value::Object(about)
     }
 }
 
 /// What is wanted about one channel. It says nothing of users where there cannot be any.
-pub fn describe(app: &App, name: &str, wanted: Attributes) -> Map<String, Value> {
-    let occupancy = app.directory.occupancy(name);
+pub fn describe(name: &str, wanted: Attributes, told: &Answer) -> Map<String, Value> {
+    let (subscriptions, users) =
+        told.channels.first().map_or((0, 0), |(_, subscriptions, users)| (*subscriptions, *users));
     let mut about = Map::new();
     if wanted.user_count && channel::kind(name) == Kind::Presence {
-        about.insert("user_count".into(), occupancy.as_ref().map_or(0, |channel| channel.users).into());
+        about.insert("user_count".into(), users.into());
     }
     if wanted.subscription_count {
-        let count = occupancy.as_ref().map_or(0, |channel| channel.subscriptions);
-        about.insert("subscription_count".into(), count.into());
+        about.insert("subscription_count".into(), subscriptions.into());
     }
     if wanted.cache {
-        let remembered = channel::is_cache(name).then(|| app.cache.recall(name).1).flatten();
-        let cache = remembered.map(|last| {
-            // Rounded up: what is there has some time left.
-            let left_ms = last.expires.saturating_duration_since(Instant::now()).as_millis();
-            json!({"data": *last.data, "ttl": u64::try_from(left_ms.div_ceil(1000)).unwrap_or(u64::MAX)})
-        });
+        // Rounded up: what is there has some time left.
+        let cache =
+            told.last.as_ref().map(|(_, data, left_ms)| json!({"data": data, "ttl": left_ms.div_ceil(1000)}));
         about.insert("cache".into(), cache.unwrap_or_default());
     }
     about
@@ -171,9 +166,8 @@ pub fn judge_presence(channel: &str, limits: &Limits) -> Result<(), Rejection> {
 }
 
 /// The users of a presence channel.
-pub fn users(app: &App, channel: &str) -> Value {
-    let user_ids = app.directory.user_ids(channel);
-    json!({"users": user_ids.iter().map(|user_id| json!({"id": **user_id})).collect::<Vec<_>>()})
+pub fn users(told: &Answer) -> Value {
+    json!({"users": told.users.iter().map(|user_id| json!({"id": user_id})).collect::<Vec<_>>()})
 }
 
 fn judge_name(name: &str, limits: &Limits) -> Result<Kind, Rejection> {
@@ -185,8 +179,10 @@ fn judge_name(name: &str, limits: &Limits) -> Result<Kind, Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apps::Apps;
+    use crate::apps::{App, Apps};
     use crate::config::Configuration;
+    use crate::fleet::frames::About;
+    use crate::fleet::part;
     use crate::hub::Member;
     use std::sync::Arc;
     use std::time::Duration;
@@ -198,11 +194,16 @@ mod tests {
 
     fn subscribe(app: &App, channel: &str, user_id: Option<&str>) {
         let member = user_id.map(|user_id| Member { user_id: user_id.into(), user_info: None });
-        app.directory.subscribe(&channel.into(), 0, member.as_ref(), 9, |_| ()).unwrap();
+        app.directory.subscribe(&channel.into(), 0, member.as_ref(), 9, false, |_| ()).unwrap();
     }
 
     fn listing(query: &str) -> Result<Listing, Code> {
         Listing::judge(&Parameters::parse(Some(query)).unwrap()).map_err(|rejection| rejection.code)
+    }
+
+    fn listed(app: &App, query: &str) -> Value {
+        let listing = listing(query).unwrap();
+        listing.answer(part::answer(app, &About::Channels(listing.prefix.clone())))
     }
 
     fn enquiry(channel: &str, query: &str) -> Result<Enquiry, Code> {
@@ -213,19 +214,19 @@ mod tests {
     #[test]
     fn h6_occupied_channels_are_listed_in_an_object() {
         let app = app();
-        assert_eq!(listing("").unwrap().answer(&app).to_string(), r#"{"channels":{}}"#);
+        assert_eq!(listed(&app, "").to_string(), r#"{"channels":{}}"#);
         for (channel, user_id) in
             [("news", None), ("presence-a", Some("1")), ("presence-a", Some("1")), ("presence-a", Some("2"))]
         {
             subscribe(&app, channel, user_id);
         }
-        assert_eq!(listing("").unwrap().answer(&app), json!({"channels": {"news": {}, "presence-a": {}}}));
-        let all = listing("info=subscription_count").unwrap().answer(&app);
+        assert_eq!(listed(&app, ""), json!({"channels": {"news": {}, "presence-a": {}}}));
+        let all = listed(&app, "info=subscription_count");
         let counted = json!({"news": {"subscription_count": 1}, "presence-a": {"subscription_count": 3}});
         assert_eq!(all, json!({"channels": counted}));
-        let present = listing("filter_by_prefix=presence-&info=user_count").unwrap().answer(&app);
+        let present = listed(&app, "filter_by_prefix=presence-&info=user_count");
         assert_eq!(present, json!({"channels": {"presence-a": {"user_count": 2}}}));
-        assert_eq!(listing("filter_by_prefix=x").unwrap().answer(&app), json!({"channels": {}}));
+        assert_eq!(listed(&app, "filter_by_prefix=x"), json!({"channels": {}}));
     }
 
     #[test]
@@ -241,14 +242,17 @@ mod tests {
     fn n4_channels_of_single_users_are_not_listed() {
         let app = app();
         subscribe(&app, "#server-to-user-1", None);
-        assert_eq!(listing("").unwrap().answer(&app), json!({"channels": {}}));
-        assert_eq!(listing("filter_by_prefix=%23").unwrap().answer(&app), json!({"channels": {}}));
+        assert_eq!(listed(&app, ""), json!({"channels": {}}));
+        assert_eq!(listed(&app, "filter_by_prefix=%23"), json!({"channels": {}}));
     }
 
     #[tokio::test(start_paused = true)]
     async fn h7_one_channel_with_what_is_asked_for() {
         let app = app();
-        let answer = |channel: &str, query: &str| enquiry(channel, query).unwrap().answer(&app);
+        let answer = |channel: &str, query: &str| {
+            let told = part::answer(&app, &About::Channel(channel.into()));
+            enquiry(channel, query).unwrap().answer(&told)
+        };
         assert_eq!(answer("news", "").to_string(), r#"{"occupied":false}"#);
         subscribe(&app, "presence-cache-a", Some("1"));
         let all = "info=user_count,subscription_count,cache";
@@ -280,11 +284,12 @@ mod tests {
     #[test]
     fn h8_users_of_presence_channels() {
         let (app, limits) = (app(), Limits::default());
-        assert_eq!(users(&app, "presence-a").to_string(), r#"{"users":[]}"#);
+        let about = About::Users("presence-a".into());
+        assert_eq!(users(&part::answer(&app, &about)).to_string(), r#"{"users":[]}"#);
         for user_id in ["2", "1", "2"] {
             subscribe(&app, "presence-a", Some(user_id));
         }
-        assert_eq!(users(&app, "presence-a").to_string(), r#"{"users":[{"id":"1"},{"id":"2"}]}"#);
+        assert_eq!(users(&part::answer(&app, &about)).to_string(), r#"{"users":[{"id":"1"},{"id":"2"}]}"#);
         let judged = |channel| judge_presence(channel, &limits).map_err(|rejection| rejection.code);
         assert_eq!(judged("presence-cache-a"), Ok(()));
         assert_eq!(judged("private-a"), Err(Code::NotPresence));

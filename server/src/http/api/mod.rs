@@ -28,6 +28,8 @@ use tracing::debug;
 
 use super::{Answer, error, error_text, json as json_answer};
 use crate::apps::App;
+use crate::fleet::frames::About;
+use crate::fleet::part::Told;
 use crate::node::Node;
 use crate::shard::{Shard, Visitor};
 use publish::Submission;
@@ -195,15 +197,19 @@ async fn discard(mut body: Incoming, bytes_max: usize, within: Duration) {
 }
 
 async fn carry_out(shard: &Shard, app: &Arc<App>, request: &Request) -> Value {
+    let node = &shard.node;
     match request {
         Request::Publish(submission) => {
             publish(shard, app, std::slice::from_ref(submission)).await;
             match submission.wanted.any() {
                 false => json!({}),
                 true => {
-                    let about = |name: &String| (name.clone(), describe(app, name, submission));
-                    let channels = submission.channels.iter().map(about).collect::<serde_json::Map<_, _>>();
-                    json!({"channels": channels})
+                    let (mut channels, mut missing) = (serde_json::Map::new(), 0);
+                    for name in &submission.channels {
+                        channels
+                            .insert(name.clone(), describe(shard, app, name, submission, &mut missing).await);
+                    }
+                    marked(json!({"channels": channels}), missing)
                 }
             }
         }
@@ -212,24 +218,61 @@ async fn carry_out(shard: &Shard, app: &Arc<App>, request: &Request) -> Value {
             if !batch.iter().any(|submission| submission.wanted.any()) {
                 return json!({});
             }
-            let about = |submission: &Submission| {
-                submission.channels.first().map(|name| describe(app, name, submission))
-            };
-            json!({"batch": batch.iter().filter_map(about).collect::<Vec<_>>()})
+            let (mut about, mut missing) = (Vec::with_capacity(batch.len()), 0);
+            for submission in batch {
+                if let Some(name) = submission.channels.first() {
+                    about.push(describe(shard, app, name, submission, &mut missing).await);
+                }
+            }
+            marked(json!({"batch": about}), missing)
         }
-        Request::Channels(listing) => listing.answer(app),
-        Request::Channel(enquiry) => enquiry.answer(app),
-        Request::Users(channel) => channels::users(app, channel),
+        Request::Channels(listing) => {
+            let Told { answer, missing } = node.enquire(app, About::Channels(listing.prefix.clone())).await;
+            marked(listing.answer(answer), missing)
+        }
+        Request::Channel(enquiry) => {
+            let Told { answer, missing } = node.enquire(app, About::Channel(enquiry.channel.clone())).await;
+            marked(enquiry.answer(&answer), missing)
+        }
+        Request::Users(channel) => {
+            let Told { answer, missing } = node.enquire(app, About::Users(channel.clone())).await;
+            marked(channels::users(&answer), missing)
+        }
         Request::Terminate(user_id) => {
             shard.node.terminate(app, user_id);
             json!({})
         }
-        Request::Connections => json!({"connections": app.connections.value()}),
+        Request::Connections => {
+            let Told { answer, missing } = node.enquire(app, About::Connections).await;
+            marked(json!({"connections": answer.connections}), missing)
+        }
     }
 }
 
-fn describe(app: &App, channel: &str, submission: &Submission) -> Value {
-    Value::Object(channels::describe(app, channel, submission.wanted))
+/// What is wanted about one channel; nobody is asked when nothing is.
+async fn describe(
+    shard: &Shard,
+    app: &App,
+    channel: &str,
+    submission: &Submission,
+    missing: &mut usize,
+) -> Value {
+    let told = match submission.wanted.any() {
+        true => shard.node.enquire(app, About::Channel(channel.to_owned())).await,
+        false => Told::default(),
+    };
+    *missing = told.missing.max(*missing);
+    Value::Object(channels::describe(channel, submission.wanted, &told.answer))
+}
+
+/// An answer in which some nodes are missing says so; one that is whole is Pusher's and nothing else.
+fn marked(mut answer: Value, missing: usize) -> Value {
+    if missing > 0
+        && let Some(fields) = answer.as_object_mut()
+    {
+        fields.insert("nodes_missing".into(), missing.into());
+    }
+    answer
 }
 
 /// Publishes all of it together, and waits until it has reached every outbox.

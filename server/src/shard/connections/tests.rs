@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::*;
 use crate::apps::Apps;
 use crate::config::Configuration;
-use crate::hub::{Change, Turn, Unheard};
+use crate::hub::{Change, Unheard, UserChange};
 use crate::pusher::socket_id::SocketIds;
 
 #[derive(Debug)]
@@ -14,7 +14,7 @@ struct Deaf;
 
 impl Herald for Deaf {
     fn changed(&self, _: &App, _: &Arc<str>, _: Change<'_>) {}
-    fn turned(&self, _: &App, _: Turn<'_>) {}
+    fn user_changed(&self, _: &App, _: UserChange<'_>) {}
 }
 
 /// Clients of the channels `a` and `b`.

@@ -1,0 +1,422 @@
+//! This node's part in the fleet: what it owns, whom it hears, what it is asked.
+//!
+//! Owns what is decided at the moment at which something happens, under a lock and without waiting: a fact goes into the
+//! ledger, a word of another node into the channel that it is about. Leaves to [`super::conduct`] everything that Redis
+//! has to be asked for, and to the broker how frames get to and fro.
+//!
+//! Two locks, `leases` before a channel's before `ledger`: words are heard under the first, so that none can come in
+//! after its lease was found dead.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::{debug, warn};
+
+use super::frames::{About, Answer, Message, Question, Terminate};
+use super::lease::RollCall;
+use super::replica::Heard;
+use super::store::{self, Key, Roll};
+use super::{LeaseId, Leases, Ledger, Snapshot, Word};
+use crate::apps::App;
+use crate::broker::frame::Header;
+use crate::broker::{NodeId, Standing, Topic};
+use crate::hub::{Change, Herald, Member, UserChange};
+use crate::node::Node;
+use crate::pusher::channel;
+
+/// What a node knows and owns.
+#[derive(Debug)]
+pub struct Part {
+    pub(super) ledger: Mutex<Ledger<Key>>,
+    leases: Mutex<Leases>,
+    /// How long a lease lives that is not renewed.
+    pub(super) span: Duration,
+    /// There is something to be said.
+    pub(super) due: Notify,
+    /// Channels of which a snapshot is wanted; none while there is nobody to ask.
+    loads: Mutex<Option<mpsc::UnboundedSender<Key>>>,
+    /// Counts the times that the broker came to be connected; even while it is not.
+    standing: watch::Sender<u64>,
+    asked: Mutex<HashMap<u64, Asked>>,
+    next_token: AtomicU64,
+}
+
+/// A question that is not answered by all yet.
+#[derive(Debug)]
+struct Asked {
+    answer: Answer,
+    heard: HashSet<NodeId>,
+    expected: usize,
+    done: Option<oneshot::Sender<()>>,
+}
+
+/// What the fleet says, and how many nodes did not say anything in time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Told {
+    /// All answers together.
+    pub answer: Answer,
+    /// Nodes that are missing in it.
+    pub missing: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Part {
+    /// A part that has not begun: nothing is owned under `lease` yet.
+    pub fn new(lease: LeaseId, span: Duration) -> Self {
+        Self {
+            ledger: Mutex::new(Ledger::new(lease)),
+            leases: Mutex::new(Leases::new(span)),
+            span,
+            due: Notify::new(),
+            loads: Mutex::default(),
+            standing: watch::Sender::new(0),
+            asked: Mutex::default(),
+            next_token: AtomicU64::new(1),
+        }
+    }
+
+    /// So many connections subscribe to a channel here.
+    pub fn count(&self, app: &App, channel: &Arc<str>, subscriptions: usize) {
+        self.note(app, channel, |ledger, key| ledger.count(key, subscriptions));
+    }
+
+    /// A user is a member here now.
+    pub fn join(&self, app: &App, channel: &Arc<str>, member: &Member) {
+        self.note(app, channel, |ledger, key| ledger.join(key, member));
+    }
+
+    /// A user is a member here no longer.
+    pub fn leave(&self, app: &App, channel: &Arc<str>, user_id: &str) {
+        self.note(app, channel, |ledger, key| ledger.leave(key, user_id));
+    }
+
+    fn note(&self, app: &App, channel: &Arc<str>, note: impl FnOnce(&mut Ledger<Key>, &Key)) {
+        let key = Key { app: Arc::clone(&app.id), channel: Arc::clone(channel) };
+        note(&mut lock(&self.ledger), &key);
+        self.due.notify_one();
+    }
+
+    /// A channel that somebody here wants to know everything about; whether it will be asked for. Whoever waits for it
+    /// is told by [`Node::make_ready`].
+    pub fn load(&self, app: &App, channel: &Arc<str>) -> bool {
+        self.want(Key { app: Arc::clone(&app.id), channel: Arc::clone(channel) })
+    }
+
+    pub(super) fn want(&self, key: Key) -> bool {
+        lock(&self.loads).as_ref().is_some_and(|loads| loads.send(key).is_ok())
+    }
+
+    /// From now on snapshots are asked for through this; `None`: there is nobody to ask.
+    pub(super) fn ask_through(&self, loads: Option<mpsc::UnboundedSender<Key>>) {
+        *lock(&self.loads) = loads;
+    }
+
+    /// The broker stands otherwise than before.
+    pub fn stands(&self, standing: &Standing) {
+        let connected = *standing == Standing::Connected;
+        // Odd while it is connected; once more when it has been away for a moment that nobody saw.
+        self.standing.send_modify(|count| {
+            *count += match (connected, *count % 2 == 1) {
+                (true, true) => 2,
+                (true, false) | (false, true) => 1,
+                (false, false) => 0,
+            };
+        });
+    }
+
+    pub(super) fn standing(&self) -> watch::Receiver<u64> {
+        self.standing.subscribe()
+    }
+
+    /// Hears a frame of another node.
+    pub fn hear(&self, node: &Node, topic: &Topic, header: &Header, body: &[u8]) {
+        match Message::decode(header, body) {
+            Ok(Message::Word(word)) => {
+                if let Topic::Channel { app, channel } = topic {
+                    self.hear_word(node, app, channel, word);
+                }
+            }
+            Ok(Message::Question(token, question)) => {
+                let Some(app) = node.apps.by_id(&question.app) else { return };
+                let lease = lock(&self.ledger).lease();
+                let answer = Message::Answer(token, lease, answer(&app, &question.about));
+                node.broker.publish(Topic::Node(header.origin), answer.encode(node.broker.node_id()));
+            }
+            Ok(Message::Answer(token, _, answer)) => self.take_answer(token, header.origin, answer),
+            Ok(Message::Terminate(Terminate { app, user_id })) => {
+                if let Some(app) = node.apps.by_id(&app) {
+                    node.terminate_here(&app, &user_id);
+                }
+            }
+            Ok(Message::LeaseEnded(lease)) => {
+                let mut leases = lock(&self.leases);
+                if lease != lock(&self.ledger).lease() && leases.end(Instant::now(), lease) {
+                    drop_leases(node, &[lease]);
+                }
+            }
+            Err(error) => debug!(%error, "a frame of another node is left out"),
+        }
+    }
+
+    fn hear_word(&self, node: &Node, app: &str, channel: &Arc<str>, word: Word) {
+        let Some(app) = node.apps.by_id(app) else { return };
+        let own = lock(&self.ledger).lease();
+        let mut leases = lock(&self.leases);
+        if word.lease == own || !leases.hear(word.lease) {
+            return;
+        }
+        let heard = match store::user_of(channel) {
+            Some(user_id) => app.users.hear(user_id, word, |change| node.user_changed(&app, change)),
+            None => app.directory.hear(channel, word, |change| node.changed(&app, channel, change)),
+        };
+        drop(leases);
+        if heard == Some(Heard::Gap) {
+            node.metrics.fleet_gaps_total.increment();
+            self.load(&app, channel);
+        }
+    }
+
+    /// The link is there: everything will be said again under another lease, and the old one given back after that.
+    pub(super) fn begin(&self, lease: LeaseId, link_is_new: bool) -> LeaseId {
+        let now = Instant::now();
+        let mut leases = lock(&self.leases);
+        if link_is_new {
+            leases.link_is_up(now);
+        }
+        let mut ledger = lock(&self.ledger);
+        let old = ledger.lease();
+        leases.end(now, old);
+        ledger.begin(lease);
+        old
+    }
+
+    /// The link is lost: who cannot be heard is not dead for that.
+    pub(super) fn link_is_down(&self) {
+        lock(&self.leases).link_is_down();
+    }
+
+    pub(super) fn call_roll(&self) -> RollCall {
+        lock(&self.leases).call_roll()
+    }
+
+    /// Takes the answer to a roll call. Gives the leases that have died.
+    pub(super) fn take_roll(&self, node: &Node, call: RollCall, roll: &Roll) -> Vec<LeaseId> {
+        let mut leases = lock(&self.leases);
+        let dead = leases.take_roll(Instant::now(), call, &roll.living, &roll.run_out);
+        if !dead.is_empty() {
+            drop_leases(node, &dead);
+        }
+        node.metrics.fleet_nodes.set(leases.living().count() as u64);
+        dead
+    }
+
+    /// Takes a snapshot; whether another one is to be asked for.
+    pub(super) fn take(&self, node: &Node, key: &Key, snapshot: Snapshot, living: &HashSet<LeaseId>) -> bool {
+        let Some(app) = node.apps.by_id(&key.app) else { return false };
+        let own = lock(&self.ledger).lease();
+        let mut leases = lock(&self.leases);
+        let counts = |lease| lease != own && leases.hear(lease);
+        match store::user_of(&key.channel) {
+            Some(user_id) => {
+                let tell = |change: UserChange<'_>| node.user_changed(&app, change);
+                app.users.take(user_id, snapshot, living, counts, tell)
+            }
+            None => {
+                let tell = |change: Change<'_>| node.changed(&app, &key.channel, change);
+                app.directory.take(&key.channel, snapshot, living, counts, tell)
+            }
+        }
+    }
+
+    /// Everything here that other nodes say something about: channels, and users that are watched.
+    pub(super) fn all(app: &App) -> Vec<Arc<str>> {
+        let mut all = app.directory.shared();
+        all.extend(app.users.watched().iter().map(|user_id| store::user_channel(user_id)));
+        all
+    }
+
+    /// From here on words about it are held; whether there is a use for a snapshot.
+    pub(super) fn begin_to_load(app: &App, channel: &str) -> bool {
+        match store::user_of(channel) {
+            Some(user_id) => app.users.load(user_id),
+            None => app.directory.load(channel),
+        }
+    }
+
+    /// Asks all nodes, and waits for their answers, but no longer than `within`.
+    pub async fn ask(&self, node: &Node, app: &App, about: About, within: Duration) -> Told {
+        let own = answer(app, &about);
+        let expected = match *self.standing.borrow() % 2 {
+            1 => {
+                let own = lock(&self.ledger).lease();
+                lock(&self.leases).living().filter(|lease| *lease != own).count()
+            }
+            _ => 0,
+        };
+        if expected == 0 {
+            return Told { answer: own, missing: 0 };
+        }
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        let (done, finished) = oneshot::channel();
+        let asked = Asked { answer: own, heard: HashSet::new(), expected, done: Some(done) };
+        lock(&self.asked).insert(token, asked);
+        // Whatever becomes of whoever waits, nothing is left of the question.
+        let _forgotten = Forgotten { part: self, token };
+        let question = Message::Question(token, Question { app: app.id.to_string(), about });
+        node.broker.publish(Topic::Fleet, question.encode(node.broker.node_id()));
+        // Both ways of ending are looked at below.
+        let _ = tokio::time::timeout(within, finished).await;
+        let Some(asked) = lock(&self.asked).remove(&token) else { return Told::default() };
+        let missing = asked.expected.saturating_sub(asked.heard.len());
+        if missing > 0 {
+            node.metrics.fleet_answers_missing_total.add(missing as u64);
+            warn!(missing, "nodes of the fleet did not answer in time (fleet_answer_timeout_ms)");
+        }
+        Told { answer: asked.answer, missing }
+    }
+
+    fn take_answer(&self, token: u64, origin: NodeId, answer: Answer) {
+        let mut asked = lock(&self.asked);
+        let Some(question) = asked.get_mut(&token) else { return };
+        if !question.heard.insert(origin) {
+            return;
+        }
+        question.answer.add(answer);
+        if question.heard.len() >= question.expected
+            && let Some(done) = question.done.take()
+        {
+            // Nobody waiting means that time is up.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Takes a question out of the list when it is dropped.
+struct Forgotten<'a> {
+    part: &'a Part,
+    token: u64,
+}
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        lock(&self.part.asked).remove(&self.token);
+    }
+}
+
+fn drop_leases(node: &Node, dead: &[LeaseId]) {
+    for app in node.apps.known() {
+        app.directory.drop_leases(dead, |channel, change| node.changed(&app, channel, change));
+        app.users.drop_leases(dead, |change| node.user_changed(&app, change));
+    }
+}
+
+/// What this node says to a question.
+pub fn answer(app: &App, about: &About) -> Answer {
+    let described = |occupancy: crate::hub::directory::Occupancy| {
+        (occupancy.name.to_string(), occupancy.subscriptions as u64, occupancy.users as u64)
+    };
+    let mut answer = Answer::default();
+    match about {
+        About::Channels(prefix) => {
+            answer.channels = app.directory.occupancies(prefix).into_iter().map(described).collect()
+        }
+        About::Channel(name) => {
+            answer.channels = app.directory.occupancy(name).into_iter().map(described).collect();
+            let last = channel::is_cache(name).then(|| app.cache.recall(name).1).flatten();
+            answer.last = last.map(|last| {
+                // Rounded up: what is there has some time left.
+                let left = last.expires.saturating_duration_since(tokio::time::Instant::now());
+                let left_ms = u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+                (last.event.to_string(), last.data.to_string(), left_ms)
+            });
+        }
+        About::Users(name) => {
+            answer.users = app.directory.user_ids(name).iter().map(ToString::to_string).collect()
+        }
+        About::Connections => answer.connections = app.connections.value(),
+    }
+    answer
+}
+
+impl Answer {
+    /// What another node says too.
+    fn add(&mut self, other: Self) {
+        let mut places: HashMap<String, usize> =
+            self.channels.iter().enumerate().map(|(at, (name, ..))| (name.clone(), at)).collect();
+        for (name, subscriptions, users) in other.channels {
+            match places.get(&name) {
+                Some(&at) => {
+                    let (_, all, most) = &mut self.channels[at];
+                    *all = all.saturating_add(subscriptions);
+                    // Who has a member knows of all members.
+                    *most = users.max(*most);
+                }
+                None => {
+                    places.insert(name.clone(), self.channels.len());
+                    self.channels.push((name, subscriptions, users));
+                }
+            }
+        }
+        self.users.extend(other.users);
+        self.users.sort_unstable();
+        self.users.dedup();
+        self.connections = self.connections.saturating_add(other.connections);
+        // What is remembered for longest was said last.
+        let left_ms =
+            |last: &Option<(String, String, u64)>| last.as_ref().map_or(0, |(_, _, left_ms)| *left_ms);
+        if left_ms(&other.last) > left_ms(&self.last) {
+            self.last = other.last;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_put_together() {
+        let mut all = Answer {
+            channels: vec![("a".into(), 1, 2)],
+            users: vec!["2".into()],
+            connections: 1,
+            last: None,
+        };
+        let other = Answer {
+            channels: vec![("b".into(), 1, 0), ("a".into(), 2, 1)],
+            users: vec!["2".into(), "1".into()],
+            connections: 2,
+            last: Some(("e".into(), "1".into(), 5)),
+        };
+        all.add(other);
+        assert_eq!(all.channels, [("a".into(), 3, 2), ("b".into(), 1, 0)]);
+        assert_eq!((all.users.clone(), all.connections), (vec!["1".into(), "2".into()], 3));
+        all.add(Answer { last: Some(("e".into(), "0".into(), 4)), ..Answer::default() });
+        assert_eq!(all.last, Some(("e".into(), "1".into(), 5)));
+    }
+
+    #[test]
+    fn every_time_that_the_broker_is_connected_counts() {
+        let part = Part::new(LeaseId(1), Duration::from_secs(15));
+        let away = Standing::Away { reason: String::new() };
+        let mut counts = Vec::new();
+        for standing in [
+            &Standing::Connecting,
+            &Standing::Connected,
+            &Standing::Connected,
+            &away,
+            &away,
+            &Standing::Connected,
+        ] {
+            part.stands(standing);
+            counts.push(*part.standing().borrow());
+        }
+        assert_eq!(counts, [0, 1, 3, 4, 4, 5]);
+    }
+}

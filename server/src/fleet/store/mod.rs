@@ -1,0 +1,301 @@
+//! The facts of the fleet as Redis has them.
+//!
+//! Owns the form of keys and values, and the scripts, each of which changes one key at once: a word is written whole,
+//! and whoever makes a user or a channel come or go is told so, nobody else. Leaves to others when to do what, and
+//! what to do when Redis fails: every error ends the link.
+//!
+//! ```text
+//! <prefix>leases                    every lease, by the time at which it runs out
+//! <prefix>lease:<lease>             the channels that have facts under it: what is to be removed with it
+//! <prefix>reaping:<lease>           somebody does so
+//! <prefix>{<app>:<channel>}:facts   the facts about one channel, see say.lua
+//! ```
+//! Each key stands for itself, so all of it works in a Redis Cluster. Needs Redis 5 or Valkey.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, cmd};
+
+use super::replica::{Owner, Snapshot};
+use super::{Change, LeaseId, Word};
+use crate::hub::Member;
+
+/// How long one node may take to remove what a dead lease has left before another one does.
+const REAPING: Duration = Duration::from_secs(10);
+
+/// A channel of an app, as all nodes know it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The app's id.
+    pub app: Arc<str>,
+    /// The channel's name.
+    pub channel: Arc<str>,
+}
+
+/// Under what name what is said about a user is kept, as if it were a channel: no channel can have it.
+pub fn user_channel(user_id: &str) -> Arc<str> {
+    format!("#user:{user_id}").into()
+}
+
+/// The user of such a name.
+pub fn user_of(channel: &str) -> Option<&str> {
+    channel.strip_prefix("#user:")
+}
+
+/// Apps' ids have no colon.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.app, self.channel)
+    }
+}
+
+impl Key {
+    fn parse(text: &str) -> Option<Self> {
+        let (app, channel) = text.split_once(':')?;
+        Some(Self { app: app.into(), channel: channel.into() })
+    }
+}
+
+/// What a roll call answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roll {
+    /// Whether the own lease is held.
+    pub held: bool,
+    /// All that live, the own one among them.
+    pub living: Vec<LeaseId>,
+    /// Those that have run out and are still to be reaped.
+    pub run_out: Vec<LeaseId>,
+}
+
+/// What a change of the facts means for the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// How many subscribe to the channel in all.
+    pub subscriptions: u64,
+    /// What has changed by it, and by nothing else.
+    pub turns: Vec<FleetTurn>,
+}
+
+/// Something that has changed for the whole fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum FleetTurn {
+    /// A user has come to the channel.
+    Added(Arc<str>),
+    /// A user has gone. Webhooks hear of it when it is [settled](Store::settle).
+    Removed(Arc<str>),
+    /// The channel has its first subscriber.
+    Occupied,
+    /// It has lost its last one. To be settled too.
+    Vacated,
+}
+
+/// One link to Redis. Dropped with the first error.
+pub struct Store<C> {
+    connection: C,
+    prefix: String,
+    hold: Script,
+    say: Script,
+    reap: Script,
+    settle: Script,
+}
+
+impl<C> fmt::Debug for Store<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl<C: ConnectionLike> Store<C> {
+    /// Over a connection that is up; every key begins with `prefix`.
+    pub fn new(connection: C, prefix: &str) -> Self {
+        Self {
+            connection,
+            prefix: prefix.to_owned(),
+            hold: Script::new(include_str!("hold.lua")),
+            say: Script::new(include_str!("say.lua")),
+            reap: Script::new(include_str!("reap.lua")),
+            settle: Script::new(include_str!("settle.lua")),
+        }
+    }
+
+    fn leases(&self) -> String {
+        format!("{}leases", self.prefix)
+    }
+
+    fn index(&self, lease: LeaseId) -> String {
+        format!("{}lease:{lease}", self.prefix)
+    }
+
+    fn facts(&self, key: &Key) -> String {
+        format!("{}{{{key}}}:facts", self.prefix)
+    }
+
+    /// Takes a lease, or renews it, and calls the roll.
+    ///
+    /// # Errors
+    /// What Redis says; so for everything below.
+    pub async fn hold(&mut self, lease: LeaseId, span: Duration, anew: bool) -> RedisResult<Roll> {
+        let mut call = self.hold.key(self.leases());
+        let call =
+            call.arg(lease.to_string()).arg(span.as_millis() as u64).arg(if anew { "take" } else { "renew" });
+        let (held, living, run_out): (bool, Vec<String>, Vec<String>) =
+            call.invoke_async(&mut self.connection).await?;
+        let read = |texts: Vec<String>| texts.iter().filter_map(|text| LeaseId::parse(text)).collect();
+        Ok(Roll { held, living: read(living), run_out: read(run_out) })
+    }
+
+    /// Writes words, each about another channel; `is_told` says of which apps webhooks are told. Gives what each means.
+    pub async fn say(
+        &mut self,
+        words: &[(Key, Word)],
+        is_told: impl Fn(&Key) -> bool,
+    ) -> RedisResult<Vec<Effect>> {
+        let mut effects = Vec::with_capacity(words.len());
+        for (key, word) in words {
+            // Indexed before there is anything: what a dead lease has left is always found.
+            if word.prev == 0 {
+                cmd("SADD")
+                    .arg(self.index(word.lease))
+                    .arg(key.to_string())
+                    .exec_async(&mut self.connection)
+                    .await?;
+            }
+            let mut call = self.say.key(self.facts(key));
+            call.arg(word.lease.to_string())
+                .arg(word.prev)
+                .arg(word.seq)
+                .arg(word.subscriptions)
+                .arg(u8::from(is_told(key)));
+            for change in &word.changes {
+                match change {
+                    Change::Joined(Member { user_id, user_info }) => {
+                        let info = user_info.as_ref().map_or_else(String::new, |info| format!("+{info}"));
+                        call.arg("+").arg(&**user_id).arg(info);
+                    }
+                    Change::Left(user_id) => {
+                        call.arg("-").arg(&**user_id);
+                    }
+                }
+            }
+            let raw: RawEffect = call.invoke_async(&mut self.connection).await?;
+            effects.push(effect(raw)?);
+            if word.subscriptions == 0 {
+                cmd("SREM")
+                    .arg(self.index(word.lease))
+                    .arg(key.to_string())
+                    .exec_async(&mut self.connection)
+                    .await?;
+            }
+        }
+        Ok(effects)
+    }
+
+    /// Everything about some channels, and the leases that lived when it was read, or later.
+    pub async fn snapshots(
+        &mut self,
+        keys: &[Key],
+        own: LeaseId,
+        span: Duration,
+    ) -> RedisResult<(Vec<Snapshot>, Roll)> {
+        let mut snapshots = Vec::with_capacity(keys.len());
+        for key in keys {
+            let facts: HashMap<String, String> =
+                cmd("HGETALL").arg(self.facts(key)).query_async(&mut self.connection).await?;
+            snapshots.push(snapshot(facts));
+        }
+        let roll = self.hold(own, span, false).await?;
+        Ok((snapshots, roll))
+    }
+
+    /// Whether this node is the one that removes what a dead lease has left.
+    pub async fn claim(&mut self, lease: LeaseId) -> RedisResult<bool> {
+        let key = format!("{}reaping:{lease}", self.prefix);
+        let mut claim: Cmd = cmd("SET");
+        claim.arg(key).arg(1).arg("NX").arg("PX").arg(REAPING.as_millis() as u64);
+        let claimed: Option<String> = claim.query_async(&mut self.connection).await?;
+        Ok(claimed.is_some())
+    }
+
+    /// Removes everything that a lease has left, `token` naming who tells webhooks of it. Gives what that means, channel
+    /// by channel. To do so again changes nothing.
+    pub async fn reap(
+        &mut self,
+        lease: LeaseId,
+        token: &str,
+        is_told: impl Fn(&Key) -> bool,
+    ) -> RedisResult<Vec<(Key, Effect)>> {
+        let index = self.index(lease);
+        let channels: Vec<String> = cmd("SMEMBERS").arg(&index).query_async(&mut self.connection).await?;
+        let mut effects = Vec::new();
+        for key in channels.iter().filter_map(|text| Key::parse(text)) {
+            let mut call = self.reap.key(self.facts(&key));
+            let call = call.arg(lease.to_string()).arg(token).arg(u8::from(is_told(&key)));
+            let raw: RawEffect = call.invoke_async(&mut self.connection).await?;
+            effects.push((key, effect(raw)?));
+        }
+        cmd("DEL").arg(&index).exec_async(&mut self.connection).await?;
+        cmd("ZREM").arg(self.leases()).arg(lease.to_string()).exec_async(&mut self.connection).await?;
+        Ok(effects)
+    }
+
+    /// Whether what `turn` removed under `token` is still gone; it is settled then, for everybody.
+    pub async fn settle(&mut self, key: &Key, turn: &FleetTurn, token: &str) -> RedisResult<bool> {
+        let field = match turn {
+            FleetTurn::Removed(user_id) => format!("g{user_id}"),
+            FleetTurn::Vacated => "v".to_owned(),
+            FleetTurn::Added(_) | FleetTurn::Occupied => return Ok(true),
+        };
+        let mut call = self.settle.key(self.facts(key));
+        call.arg(token).arg(field).invoke_async(&mut self.connection).await
+    }
+}
+
+/// The token under which the removals of a word are settled, as say.lua makes it.
+pub fn token(word: &Word) -> String {
+    format!("{} {}", word.lease, word.seq)
+}
+
+type RawEffect = (i64, Vec<String>);
+
+fn effect((subscriptions, told): RawEffect) -> RedisResult<Effect> {
+    let turn = |text: &String| match (text.as_str(), text.strip_prefix('+'), text.strip_prefix('-')) {
+        (_, Some(user_id), _) => Ok(FleetTurn::Added(user_id.into())),
+        (_, _, Some(user_id)) => Ok(FleetTurn::Removed(user_id.into())),
+        ("o", ..) => Ok(FleetTurn::Occupied),
+        ("v", ..) => Ok(FleetTurn::Vacated),
+        _ => Err(RedisError::from((
+            ErrorKind::Client,
+            "expected a script to answer +, -, o or v, but found something else",
+        ))),
+    };
+    let turns = told.iter().map(turn).collect::<RedisResult<_>>()?;
+    Ok(Effect { subscriptions: u64::try_from(subscriptions).unwrap_or(0), turns })
+}
+
+/// Reads a channel's facts. What is not ours is left out: a later version may write more.
+fn snapshot(facts: HashMap<String, String>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (field, value) in facts {
+        let Some((kind, rest)) = field.split_at_checked(1) else { continue };
+        let lease = rest.split_at_checked(16).and_then(|(lease, rest)| Some((LeaseId::parse(lease)?, rest)));
+        match (kind, lease) {
+            ("s", Some((lease, ""))) => {
+                let numbers =
+                    value.split_once(' ').map(|(seq, subscriptions)| (seq.parse(), subscriptions.parse()));
+                if let Some((Ok(seq), Ok(subscriptions))) = numbers {
+                    snapshot.owners.push(Owner { lease, seq, subscriptions });
+                }
+            }
+            ("m", Some((lease, user_id))) => {
+                let user_info = value.strip_prefix('+').map(Into::into);
+                snapshot.members.push((lease, Member { user_id: user_id.into(), user_info }));
+            }
+            _ => {}
+        }
+    }
+    snapshot
+}

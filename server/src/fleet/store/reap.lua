@@ -1,0 +1,40 @@
+-- Removes what a lease that is dead or given back has left in a channel's facts (say.lua has their form).
+-- KEYS[1] the facts. ARGV: the lease, a token of whoever tells webhooks of it, "1" when webhooks are told.
+-- Gives what say.lua gives. Whoever runs it first is told; a second time changes nothing.
+local key, lease = KEYS[1], ARGV[1]
+local told, is_told = {}, ARGV[3] == '1'
+local gone = {}
+for _, field in ipairs(redis.call('HKEYS', key)) do
+    local kind = string.sub(field, 1, 1)
+    if kind == 'm' and string.sub(field, 2, 17) == lease then
+        gone[#gone + 1] = string.sub(field, 18)
+    elseif kind == 'g' or kind == 'v' then
+        -- It held a removal that nobody will tell now.
+        if string.sub(redis.call('HGET', key, field), 1, 16) == lease then
+            redis.call('HSET', key, field, ARGV[2])
+            told[#told + 1] = kind == 'g' and '-' .. string.sub(field, 2) or 'v'
+        end
+    end
+end
+for _, user in ipairs(gone) do
+    redis.call('HDEL', key, 'm' .. lease .. user)
+    if redis.call('HINCRBY', key, 'u' .. user, -1) <= 0 then
+        redis.call('HDEL', key, 'u' .. user)
+        if is_told then redis.call('HSET', key, 'g' .. user, ARGV[2]) end
+        told[#told + 1] = '-' .. user
+    end
+end
+local owner = redis.call('HGET', key, 's' .. lease)
+local total = tonumber(redis.call('HGET', key, 't') or '0')
+if owner then
+    redis.call('HDEL', key, 's' .. lease)
+    total = total - tonumber(string.match(owner, ' (%d+)$'))
+    if total > 0 then
+        redis.call('HSET', key, 't', total)
+    else
+        redis.call('HDEL', key, 't')
+        if is_told then redis.call('HSET', key, 'v', ARGV[2]) end
+        told[#told + 1] = 'v'
+    end
+end
+return {total, told}

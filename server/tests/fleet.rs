@@ -1,0 +1,573 @@
+//! What several nodes know together, with a real Redis between them: who is a member, how many subscribe, who is asked
+//! and told; and what becomes of it when a node is killed or cut off, or Redis restarts.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::collections::BTreeSet;
+
+use fanfare_server::config::Secret;
+use fanfare_server::pusher::signature::sign;
+use harness::client::Client;
+use harness::http::Api;
+use harness::php::Php;
+use harness::receiver::Receiver;
+use harness::redis::{Cluster, Proxy, Redis};
+use harness::{KEY, SECRET, Server, configuration, directory, wait_until};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A node with a directory of its own.
+struct Node {
+    server: Server,
+    _directory: TempDir,
+}
+
+impl Node {
+    fn start(url: &str, change: impl FnOnce(&mut Value)) -> Self {
+        Self::start_over(&json!({"url": url}), change)
+    }
+
+    fn start_over(redis: &Value, change: impl FnOnce(&mut Value)) -> Self {
+        let directory = directory();
+        let mut configuration = configuration(directory.path());
+        configuration["redis"] = redis.clone();
+        // What is waited for does not wait longer than it must.
+        configuration["limits"] = json!({"lease_ms": 1_500, "fleet_answer_timeout_ms": 60_000, "redis_regroup_ms": 0, "redis_timeout_ms": 60_000});
+        configuration["log"]["level"] = "debug".into();
+        change(&mut configuration);
+        let node = Self { server: Server::start(&configuration), _directory: directory };
+        node.server.logged("this node has its place in the fleet");
+        node
+    }
+
+    /// Waits until it knows of so many nodes, itself included.
+    fn knows_of(&self, nodes: u64) {
+        wait_until(&format!("{nodes} nodes are known"), || self.server.metric("fleet_nodes") == nodes);
+    }
+}
+
+struct Scene {
+    nodes: Vec<Node>,
+    redis: Redis,
+    _directory: TempDir,
+}
+
+impl Scene {
+    fn new(nodes: usize) -> Self {
+        Self::with(nodes, |_| ())
+    }
+
+    fn with(nodes: usize, change: impl Fn(&mut Value)) -> Self {
+        let directory = directory();
+        let redis = Redis::start("redis-server", directory.path(), &[]);
+        let nodes: Vec<Node> = (0..nodes).map(|_| Node::start(&redis.url(), &change)).collect();
+        nodes.iter().for_each(|node| node.knows_of(nodes.len() as u64));
+        Self { nodes, redis, _directory: directory }
+    }
+
+    fn server(&self, at: usize) -> &Server {
+        &self.nodes[at].server
+    }
+}
+
+fn auth(signed: &str) -> String {
+    format!("{KEY}:{}", sign(&Secret::new(SECRET), &[signed]))
+}
+
+/// A client on a presence channel, and who it has been told is there.
+struct Member {
+    client: Client,
+    here: BTreeSet<String>,
+}
+
+impl Member {
+    fn join(server: &Server, channel: &str, user_id: &str) -> Self {
+        let mut client = Client::connect(server);
+        let channel_data = json!({"user_id": user_id}).to_string();
+        let auth = auth(&format!("{}:{channel}:{channel_data}", client.socket_id));
+        let data = json!({"channel": channel, "auth": auth, "channel_data": channel_data});
+        client.send(json!({"event": "pusher:subscribe", "data": data}));
+        let succeeded = client.event();
+        assert_eq!(succeeded["event"], "pusher_internal:subscription_succeeded", "{succeeded}");
+        let data: Value = serde_json::from_str(succeeded["data"].as_str().unwrap()).unwrap();
+        let ids = data["presence"]["ids"].as_array().unwrap().iter();
+        Self { client, here: ids.map(|id| id.as_str().unwrap().to_owned()).collect() }
+    }
+
+    fn leave(&mut self, channel: &str) {
+        self.client.send(json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
+        self.is_answered();
+    }
+
+    /// Everything sent before has been dealt with; what is heard until then are changes of the members.
+    fn is_answered(&mut self) {
+        self.client.send(r#"{"event":"pusher:ping","data":{}}"#);
+        while self.hear().is_none_or(|event| event["event"] != "pusher:pong") {}
+    }
+
+    /// The next event: a change of the members, which must be one, or another, which is given back.
+    fn hear(&mut self) -> Option<Value> {
+        let event = self.client.event();
+        let user_id = || {
+            let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+            data["user_id"].as_str().unwrap().to_owned()
+        };
+        match event["event"].as_str().unwrap() {
+            "pusher_internal:member_added" => assert!(self.here.insert(user_id()), "twice: {event}"),
+            "pusher_internal:member_removed" => assert!(self.here.remove(&user_id()), "twice: {event}"),
+            _ => return Some(event),
+        }
+        None
+    }
+
+    /// Hears until these are here.
+    fn sees(&mut self, expected: &[&str]) {
+        let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
+        while self.here != expected {
+            assert_eq!(self.hear(), None, "while {:?} is awaited", expected);
+        }
+    }
+
+    /// Nothing has changed until now.
+    fn is_told_nothing(&mut self) {
+        let before = self.here.clone();
+        self.client.send(r#"{"event":"pusher:ping","data":{}}"#);
+        let heard = self.hear();
+        assert_eq!(heard.map(|event| event["event"].clone()), Some("pusher:pong".into()), "after {before:?}");
+    }
+}
+
+const CHANNEL: &str = "presence-room";
+
+#[test]
+fn members_are_the_same_everywhere_and_each_is_told_once() {
+    let scene = Scene::new(3);
+    let mut one = Member::join(scene.server(0), CHANNEL, "1");
+    assert_eq!(one.here, BTreeSet::from(["1".into()]));
+    let mut two = Member::join(scene.server(1), CHANNEL, "2");
+    assert_eq!(two.here, BTreeSet::from(["1".into(), "2".into()]), "the list has those of other nodes");
+    one.sees(&["1", "2"]);
+    // The same user on a third node, and once more on the first: one member.
+    let mut again = Member::join(scene.server(2), CHANNEL, "1");
+    let mut third = Member::join(scene.server(2), CHANNEL, "3");
+    for member in [&mut one, &mut two, &mut again] {
+        member.sees(&["1", "2", "3"]);
+    }
+    one.leave(CHANNEL);
+    third.leave(CHANNEL);
+    two.sees(&["1", "2"]);
+    again.sees(&["1", "2"]);
+    // Its last place is gone.
+    again.leave(CHANNEL);
+    two.sees(&["2"]);
+    let late = Member::join(scene.server(0), CHANNEL, "4");
+    assert_eq!(late.here, BTreeSet::from(["2".into(), "4".into()]));
+    two.sees(&["2", "4"]);
+    two.is_told_nothing();
+}
+
+#[test]
+fn the_members_of_a_node_that_is_killed_are_removed_once_and_nothing_of_them_is_left() {
+    let mut scene = Scene::new(3);
+    let mut one = Member::join(scene.server(0), CHANNEL, "1");
+    let mut two = Member::join(scene.server(1), CHANNEL, "2");
+    let _both = Member::join(scene.server(2), CHANNEL, "2");
+    let _dead = Member::join(scene.server(2), CHANNEL, "3");
+    for member in [&mut one, &mut two] {
+        member.sees(&["1", "2", "3"]);
+    }
+    scene.nodes.pop().unwrap().server.kill();
+    for member in [&mut one, &mut two] {
+        member.sees(&["1", "2"]);
+    }
+    scene.nodes.iter().for_each(|node| node.knows_of(2));
+    // Whoever has reaped it has done so before others see that it is gone from the leases.
+    wait_until("Redis has nothing of it", || {
+        !scene.redis.ask("ZCARD fanfare:leases").unwrap().contains(":3")
+    });
+    let mut late = Member::join(scene.server(0), CHANNEL, "4");
+    assert_eq!(late.here, ["1", "2", "4"].map(String::from).into());
+    for member in [&mut one, &mut two, &mut late] {
+        member.sees(&["1", "2", "4"]);
+        member.is_told_nothing();
+    }
+}
+
+#[test]
+fn nobody_is_gone_because_redis_was() {
+    let mut scene = Scene::new(3);
+    let mut members: Vec<Member> =
+        (0..3).map(|at| Member::join(scene.server(at), CHANNEL, &at.to_string())).collect();
+    members.iter_mut().for_each(|member| member.sees(&["0", "1", "2"]));
+    scene.redis.kill();
+    for node in &scene.nodes {
+        wait_until("it is away", || node.server.get("/ready").contains("degraded"));
+    }
+    // What is local goes on.
+    let mut local = Member::join(scene.server(0), CHANNEL, "3");
+    members[0].sees(&["0", "1", "2", "3"]);
+    scene.redis.restart();
+    members[1].sees(&["0", "1", "2", "3"]);
+    members[2].sees(&["0", "1", "2", "3"]);
+    local.leave(CHANNEL);
+    for member in &mut members {
+        member.sees(&["0", "1", "2"]);
+        member.is_told_nothing();
+    }
+}
+
+#[test]
+fn a_node_that_was_cut_off_comes_back_to_the_truth_and_so_do_the_others() {
+    let mut scene = Scene::new(2);
+    let proxy = Proxy::to(scene.redis.port);
+    scene.nodes.push(Node::start(&format!("redis://127.0.0.1:{}", proxy.port), |_| ()));
+    scene.nodes.iter().for_each(|node| node.knows_of(3));
+    let mut one = Member::join(scene.server(0), CHANNEL, "1");
+    let mut leaving = Member::join(scene.server(1), CHANNEL, "2");
+    let mut far = Member::join(scene.server(2), CHANNEL, "3");
+    one.sees(&["1", "2", "3"]);
+    proxy.cut();
+    // Longer than its lease: the others take it for dead.
+    one.sees(&["1", "2"]);
+    leaving.leave(CHANNEL);
+    one.sees(&["1"]);
+    let _new = Member::join(scene.server(2), CHANNEL, "4");
+    far.sees(&["1", "2", "3", "4"]);
+    far.is_told_nothing();
+    proxy.heal();
+    one.sees(&["1", "3", "4"]);
+    far.sees(&["1", "3", "4"]);
+    let _late = Member::join(scene.server(1), CHANNEL, "5");
+    for member in [&mut one, &mut far] {
+        member.sees(&["1", "3", "4", "5"]);
+        member.is_told_nothing();
+    }
+}
+
+#[test]
+fn a_cluster_keeps_the_facts_of_each_channel_where_its_topic_is() {
+    const CHANNELS: [&str; 4] = ["presence-a", "presence-b", "presence-c", "presence-d"];
+    let directory = directory();
+    let mut cluster = Cluster::start(directory.path());
+    let redis = json!({"url": cluster.urls(), "cluster": true});
+    let mut nodes: Vec<Node> = (0..2).map(|_| Node::start_over(&redis, |_| ())).collect();
+    nodes.iter().for_each(|node| node.knows_of(2));
+    let mut ones = CHANNELS.map(|channel| Member::join(&nodes[0].server, channel, "1"));
+    let twos = CHANNELS.map(|channel| Member::join(&nodes[1].server, channel, "2"));
+    for (one, two) in ones.iter_mut().zip(&twos) {
+        one.sees(&["1", "2"]);
+        assert_eq!(two.here, one.here);
+    }
+    nodes.pop().unwrap().server.kill();
+    ones.iter_mut().for_each(|one| one.sees(&["1"]));
+    // Another one, as after a failure.
+    let primary = cluster.primary_of(cluster.slot("fanfare:{app:presence-a}"));
+    cluster.0[primary].kill();
+    let mut late = Node::start_over(&redis, |_| ());
+    for (one, channel) in ones.iter_mut().zip(CHANNELS) {
+        let mut two = Member::join(&late.server, channel, "2");
+        one.sees(&["1", "2"]);
+        two.sees(&["1", "2"]);
+        two.leave(channel);
+        one.sees(&["1"]);
+    }
+    assert!(late.server.ended().is_none());
+}
+
+#[test]
+fn any_node_answers_for_the_fleet() {
+    let scene = Scene::new(3);
+    let mut clients: Vec<Client> = (0..3).map(|at| Client::connect(scene.server(at))).collect();
+    clients.iter_mut().for_each(|client| client.subscribe("news"));
+    let _one = Member::join(scene.server(0), CHANNEL, "1");
+    let _two = Member::join(scene.server(1), CHANNEL, "2");
+    for at in 0..3 {
+        let mut api = Api::connect(scene.server(at));
+        let listed = api.get("/apps/app/channels", &["info=subscription_count"]).json(200);
+        let counted = json!({"news": {"subscription_count": 3}, CHANNEL: {"subscription_count": 2}});
+        assert_eq!(listed, json!({"channels": counted}));
+        let path = format!("/apps/app/channels/{CHANNEL}");
+        let info = api.get(&path, &["info=user_count,subscription_count"]).json(200);
+        assert_eq!(info, json!({"occupied": true, "user_count": 2, "subscription_count": 2}));
+        let users = api.get(&format!("{path}/users"), &[]).json(200);
+        assert_eq!(users, json!({"users": [{"id": "1"}, {"id": "2"}]}));
+        assert_eq!(api.get("/apps/app/connections", &[]).json(200), json!({"connections": 5}));
+        let none = api.get("/apps/app/channels/quiet", &[]).json(200);
+        assert_eq!(none, json!({"occupied": false}));
+    }
+}
+
+#[test]
+fn an_answer_in_which_a_node_is_missing_says_so() {
+    let scene = Scene::with(2, |configuration| {
+        configuration["limits"]["fleet_answer_timeout_ms"] = 200.into();
+        // It is there for the others for as long as the test takes.
+        configuration["limits"]["lease_ms"] = 600_000.into();
+    });
+    scene.server(1).freeze();
+    let answer = Api::connect(scene.server(0)).get("/apps/app/connections", &[]).json(200);
+    assert_eq!(answer, json!({"connections": 0, "nodes_missing": 1}));
+    scene.server(1).signal(rustix::process::Signal::CONT);
+}
+
+fn sign_in(client: &mut Client, user_id: &str) {
+    let user_data = json!({"id": user_id}).to_string();
+    let auth = auth(&format!("{}::user::{user_data}", client.socket_id));
+    client.send(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}));
+    assert_eq!(client.event()["event"], "pusher:signin_success");
+}
+
+#[test]
+fn a_user_is_reached_and_sent_away_wherever_it_is() {
+    let scene = Scene::new(2);
+    let mut theirs: Vec<Client> = (0..2).map(|at| Client::connect(scene.server(at))).collect();
+    for client in &mut theirs {
+        sign_in(client, "7");
+        client.subscribe("#server-to-user-7");
+    }
+    let mut other = Client::connect(scene.server(1));
+    sign_in(&mut other, "8");
+    Php::attach(scene.server(0)).broadcast(&["#server-to-user-7"], "hello", "{}");
+    theirs.iter_mut().for_each(|client| assert_eq!(client.data(), "{}"));
+    let mut api = Api::connect(scene.server(0));
+    assert_eq!(api.post("/apps/app/users/7/terminate_connections", b"").json(200), json!({}));
+    for client in &mut theirs {
+        assert_eq!(client.event()["data"]["code"], 4009);
+        assert_eq!(u16::from(client.close_frame().code), 4009);
+    }
+    other.settle();
+}
+
+fn watch(server: &Server, user_id: &str, watchlist: &[&str]) -> Client {
+    let mut client = Client::connect(server);
+    let user_data = json!({"id": user_id, "watchlist": watchlist}).to_string();
+    let auth = auth(&format!("{}::user::{user_data}", client.socket_id));
+    client.send(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}));
+    assert_eq!(client.event()["event"], "pusher:signin_success");
+    client
+}
+
+#[test]
+fn a_watchlist_knows_the_users_of_all_nodes() {
+    let mut scene = Scene::with(3, |configuration| configuration["limits"]["user_settle_ms"] = 1.into());
+    let hears = |client: &mut Client, name: &str, user_id: &str| {
+        let event = client.event();
+        assert_eq!(event["event"], "pusher_internal:watchlist_events", "{event}");
+        assert_eq!(event["data"]["events"], json!([{"name": name, "user_ids": [user_id]}]));
+    };
+    let mut two = Client::connect(scene.server(1));
+    sign_in(&mut two, "2");
+    // It is known elsewhere when a word about it was said.
+    wait_until("it is said", || scene.server(1).metric("fleet_words_total") == 1);
+    let mut one = watch(scene.server(0), "1", &["2"]);
+    hears(&mut one, "online", "2");
+    let mut other = watch(scene.server(0), "9", &["3"]);
+    hears(&mut other, "offline", "3");
+    let mut three = Client::connect(scene.server(2));
+    sign_in(&mut three, "3");
+    hears(&mut other, "online", "3");
+    // The same user on two nodes, then on one: nobody is told.
+    let mut again = Client::connect(scene.server(2));
+    sign_in(&mut again, "2");
+    wait_until("it is said", || scene.server(2).metric("fleet_words_total") == 2);
+    drop(two);
+    wait_until("it is said", || scene.server(1).metric("fleet_words_total") == 2);
+    one.settle();
+    drop(scene.nodes.pop().unwrap().server.kill());
+    hears(&mut one, "offline", "2");
+    hears(&mut other, "offline", "3");
+}
+
+#[test]
+fn a_user_of_redis_with_the_rights_that_are_documented_will_do() {
+    let documented = include_str!("../../docs/configuration.md");
+    let line =
+        documented.lines().map(str::trim).find(|line| line.starts_with("ACL SETUSER fanfare")).unwrap();
+    let directory = directory();
+    let redis = Redis::start("redis-server", directory.path(), &[]);
+    assert_eq!(redis.ask(&line.replace("PASSWORD", "secret")).as_deref(), Some("+OK\r\n"));
+    let url = format!("redis://fanfare:secret@127.0.0.1:{}", redis.port);
+    let mut nodes: Vec<Node> = (0..2).map(|_| Node::start(&url, |_| ())).collect();
+    let mut one = Member::join(&nodes[0].server, CHANNEL, "1");
+    let two = Member::join(&nodes[1].server, CHANNEL, "2");
+    assert_eq!(two.here.len(), 2);
+    one.sees(&["1", "2"]);
+    nodes.pop().unwrap().server.kill();
+    one.sees(&["1"]);
+    nodes[0].knows_of(1);
+    assert_eq!(nodes[0].server.log_lines("NOPERM"), Vec::<String>::new());
+}
+
+#[test]
+fn subscribers_are_counted_on_all_nodes() {
+    let scene = Scene::with(2, |configuration| configuration["apps"][0]["subscription_count"] = true.into());
+    let counted = |client: &mut Client, expected: u64| {
+        loop {
+            let event = client.event();
+            assert_eq!(event["event"], "pusher_internal:subscription_count", "{event}");
+            let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+            if data["subscription_count"] == expected {
+                return;
+            }
+        }
+    };
+    let mut one = Client::connect(scene.server(0));
+    one.subscribe("news");
+    counted(&mut one, 1);
+    let mut two = Client::connect(scene.server(1));
+    two.subscribe("news");
+    for client in [&mut one, &mut two] {
+        counted(client, 2);
+    }
+    drop(two);
+    counted(&mut one, 1);
+}
+
+#[test]
+fn webhooks_are_told_once_for_the_fleet() {
+    let receiver = Receiver::start();
+    let hooks = json!([{"url": receiver.url("/")}]);
+    let mut scene = Scene::with(2, |configuration| {
+        configuration["apps"][0]["webhooks"] = hooks.clone();
+        configuration["limits"]["webhook_settle_ms"] = 300.into();
+    });
+    let event = |name: &str, user_id: Option<&str>| match user_id {
+        Some(user_id) => json!({"name": name, "channel": CHANNEL, "user_id": user_id}),
+        None => json!({"name": name, "channel": CHANNEL}),
+    };
+    let mut one = Member::join(scene.server(0), CHANNEL, "1");
+    let mut two = Member::join(scene.server(1), CHANNEL, "1");
+    let mut three = Member::join(scene.server(1), CHANNEL, "2");
+    // Each node tells by itself, so that one may be before the other.
+    let mut told: Vec<Value> = Vec::new();
+    while told.len() < 3 {
+        told.extend(receiver.hook().events());
+    }
+    told.sort_by_key(ToString::to_string);
+    let added = |user_id| event("member_added", Some(user_id));
+    assert_eq!(told, [event("channel_occupied", None), added("1"), added("2")]);
+    // From one node to the other, and back before it has settled: nothing.
+    two.leave(CHANNEL);
+    one.leave(CHANNEL);
+    let _again = Member::join(scene.server(1), CHANNEL, "1");
+    three.leave(CHANNEL);
+    assert_eq!(receiver.events_until(|told| told["user_id"] == "2"), [event("member_removed", Some("2"))]);
+    // All of a node that is killed.
+    scene.nodes.pop().unwrap().server.kill();
+    let told = receiver.events_until(|told| told["name"] == "channel_vacated");
+    assert_eq!(told, [event("member_removed", Some("1")), event("channel_vacated", None)]);
+    assert!(receiver.rest().is_empty());
+}
+
+#[test]
+fn who_subscribes_to_a_cache_channel_is_told_what_another_node_remembers() {
+    let scene = Scene::new(3);
+    Php::attach(scene.server(0)).broadcast(&["cache-a"], "first", "1");
+    let mut one = Client::connect(scene.server(1));
+    one.subscribe("cache-a");
+    assert_eq!(one.data(), "1");
+    Php::attach(scene.server(0)).broadcast(&["cache-a"], "second", "2");
+    assert_eq!(one.data(), "2");
+    let mut two = Client::connect(scene.server(2));
+    two.subscribe("cache-a");
+    assert_eq!(two.data(), "2");
+    for at in 0..3 {
+        let info =
+            Api::connect(scene.server(at)).get("/apps/app/channels/cache-a", &["info=cache"]).json(200);
+        assert_eq!(info["cache"]["data"], "2");
+    }
+    let mut miss = Client::connect(scene.server(2));
+    miss.subscribe("cache-b");
+    assert_eq!(miss.event()["event"], "pusher:cache_miss");
+    one.settle();
+    two.settle();
+}
+
+/// A fixed sequence for a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % n
+    }
+}
+
+/// A node behind a way to Redis that can be cut, and its clients.
+struct Place {
+    node: Node,
+    proxy: Proxy,
+    cut: bool,
+    members: Vec<(usize, Member, String)>,
+}
+
+fn place(redis: &Redis) -> Place {
+    let proxy = Proxy::to(redis.port);
+    let node = Node::start(&format!("redis://127.0.0.1:{}", proxy.port), |configuration| {
+        configuration["limits"]["redis_reconnect_ms"] = 100.into();
+    });
+    Place { node, proxy, cut: false, members: Vec::new() }
+}
+
+#[test]
+fn whatever_happens_to_nodes_links_and_redis_all_end_up_with_the_truth() {
+    const CHANNELS: [&str; 2] = ["presence-a", "presence-b"];
+    let directory = directory();
+    let mut redis = Redis::start("redis-server", directory.path(), &[]);
+    let mut places: Vec<Place> = (0..3).map(|_| place(&redis)).collect();
+    let mut dice = Dice(std::env::var("FLEET_SEED").map_or(7, |seed| seed.parse().unwrap()));
+    for _ in 0..150 {
+        let at = dice.below(places.len());
+        match dice.below(20) {
+            0..=8 => {
+                let (channel, user_id) = (dice.below(CHANNELS.len()), dice.below(8).to_string());
+                let member = Member::join(&places[at].node.server, CHANNELS[channel], &user_id);
+                places[at].members.push((channel, member, user_id));
+            }
+            9..=14 if !places[at].members.is_empty() => {
+                let leaving = dice.below(places[at].members.len());
+                let (channel, mut member, _) = places[at].members.swap_remove(leaving);
+                member.leave(CHANNELS[channel]);
+            }
+            15 | 16 => {
+                places[at].cut = !places[at].cut;
+                if places[at].cut { places[at].proxy.cut() } else { places[at].proxy.heal() }
+            }
+            17 if dice.below(3) == 0 && places.iter().all(|place| !place.cut) => {
+                places.swap_remove(at).node.server.kill();
+                places.push(place(&redis));
+            }
+            18 if dice.below(3) == 0 => {
+                redis.kill();
+                redis.restart();
+            }
+            // Some time goes by, of which what happens is heard.
+            _ => places
+                .iter_mut()
+                .flat_map(|place| &mut place.members)
+                .for_each(|(_, member, _)| member.is_answered()),
+        }
+    }
+    places.iter().for_each(|place| place.proxy.heal());
+    // Two that come at the end, so that every channel is watched on two nodes at least.
+    for (at, channel) in [(0, 0), (1, 0), (1, 1), (2, 1)] {
+        let member = Member::join(&places[at].node.server, CHANNELS[channel], "end");
+        places[at].members.push((channel, member, "end".into()));
+    }
+    let mut truth = [BTreeSet::new(), BTreeSet::new()];
+    for (channel, _, user_id) in places.iter().flat_map(|place| &place.members) {
+        truth[*channel].insert(user_id.clone());
+    }
+    for (channel, member, _) in places.iter_mut().flat_map(|place| &mut place.members) {
+        let truth: Vec<&str> = truth[*channel].iter().map(String::as_str).collect();
+        // Not the first time that it looks so, perhaps: until the same is said a moment later.
+        member.sees(&truth);
+    }
+    places.iter().for_each(|place| place.node.knows_of(3));
+    for (channel, member, _) in places.iter_mut().flat_map(|place| &mut place.members) {
+        member.is_answered();
+        member.sees(&truth[*channel].iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,244 @@
+//! Real servers of Redis and Valkey, alone, behind a Sentinel and as a cluster; and a way to them that a test can cut.
+//!
+//! They run where PHP is (dev/run), which may be the machine itself, and listen on loopback.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::wait_until;
+
+/// A server that is ended with its test.
+pub struct Redis {
+    child: Option<Child>,
+    program: String,
+    arguments: Vec<String>,
+    pub port: u16,
+    pub directory: PathBuf,
+}
+
+/// A port that is free now, and so high as to be nobody's in particular.
+pub fn port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A command where Redis is.
+pub fn run(program: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut command = Command::new(root.join("dev/run"));
+    command.current_dir(root).arg(program);
+    command
+}
+
+impl Redis {
+    /// Starts `redis-server` or `valkey-server`, and waits until it answers.
+    pub fn start(program: &str, directory: &Path, arguments: &[&str]) -> Self {
+        let port = port();
+        let directory = directory.join(port.to_string());
+        std::fs::create_dir(&directory).unwrap();
+        let mut all = vec!["--port".to_owned(), port.to_string()];
+        all.extend(["--bind", "127.0.0.1", "--save", "", "--dir"].map(str::to_owned));
+        all.push(directory.to_str().unwrap().to_owned());
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let mut redis = Self { child: None, program: program.to_owned(), arguments: all, port, directory };
+        redis.restart();
+        redis
+    }
+
+    /// A Sentinel that watches `primary` as "main".
+    pub fn sentinel(directory: &Path, primary: &Self) -> Self {
+        let port = port();
+        let directory = directory.join(port.to_string());
+        std::fs::create_dir(&directory).unwrap();
+        let file = directory.join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n",
+            directory.display(),
+            primary.port
+        );
+        std::fs::write(&file, text).unwrap();
+        let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+        let mut sentinel =
+            Self { child: None, program: "redis-server".to_owned(), arguments, port, directory };
+        sentinel.restart();
+        sentinel
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again, as it was.
+    pub fn restart(&mut self) {
+        let log = File::create(self.directory.join("log")).unwrap();
+        let mut command = run(&self.program);
+        command.args(&self.arguments).stdin(Stdio::null()).stderr(log.try_clone().unwrap()).stdout(log);
+        self.child = Some(command.spawn().unwrap());
+        wait_until(&format!("{} answers", self.program), || {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            let log = || std::fs::read_to_string(self.directory.join("log")).unwrap();
+            assert!(ended.is_none(), "{}", log());
+            // One that speaks TLS does not understand, and says so by ending the connection.
+            self.speaks_tls() || self.ask("PING").is_some_and(|answer| !answer.starts_with("-LOADING"))
+        });
+        if self.speaks_tls() {
+            wait_until("it listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        }
+    }
+
+    fn speaks_tls(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "--tls-port")
+    }
+
+    /// What it answers to one inline command, as far as it comes in one piece; `None` when it is not there.
+    pub fn ask(&self, command: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
+        stream.write_all(format!("{command}\r\n").as_bytes()).ok()?;
+        let mut buf = [0; 65_536];
+        let n = stream.read(&mut buf).ok()?;
+        (n > 0).then(|| String::from_utf8_lossy(&buf[..n]).into_owned())
+    }
+
+    /// Ends it as a kill -9 does.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A cluster of three primaries with a replica each.
+pub struct Cluster(pub Vec<Redis>);
+
+impl Cluster {
+    pub fn start(directory: &Path) -> Self {
+        let servers: Vec<Redis> = (0..6)
+            .map(|_| {
+                let bus = port().to_string();
+                let arguments =
+                    ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--cluster-port", &bus];
+                Redis::start("redis-server", directory, &arguments)
+            })
+            .collect();
+        let addresses = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+        let mut command = run("redis-cli");
+        command.args(["--cluster", "create"]).args(addresses);
+        let made = command.args(["--cluster-replicas", "1", "--cluster-yes"]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        let cluster = Self(servers);
+        wait_until("all know all", || {
+            cluster.0.iter().all(|server| {
+                let info = server.ask("CLUSTER INFO").unwrap_or_default();
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:6")
+            })
+        });
+        wait_until("every primary has its replica", || {
+            let following = |server: &&Redis| {
+                server.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
+            };
+            cluster.0.iter().filter(following).count() == 3
+        });
+        cluster
+    }
+
+    pub fn urls(&self) -> Vec<String> {
+        self.0.iter().map(Redis::url).collect()
+    }
+
+    /// The slot of a key.
+    pub fn slot(&self, key: &str) -> u32 {
+        let slot = self.0[0].ask(&format!("CLUSTER KEYSLOT {key}")).unwrap();
+        slot.trim().trim_start_matches(':').parse().unwrap()
+    }
+
+    /// Which of the servers is the primary of a slot.
+    pub fn primary_of(&self, slot: u32) -> usize {
+        let nodes = self.0[0].ask("CLUSTER NODES").unwrap();
+        let has = |line: &&str| {
+            line.contains("master")
+                && line.split(' ').skip(8).any(|range| {
+                    let (first, last) = range.trim().split_once('-').unwrap_or((range, range));
+                    let range = first.parse::<u32>().ok().zip(last.trim().parse::<u32>().ok());
+                    range.is_some_and(|(first, last)| (first..=last).contains(&slot))
+                })
+        };
+        let line = nodes.lines().find(has).unwrap();
+        let address = line.split(' ').nth(1).unwrap().split('@').next().unwrap();
+        let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
+        self.0.iter().position(|server| server.port == port).unwrap()
+    }
+}
+
+/// A way to a server that can be cut.
+pub struct Proxy {
+    pub port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    cut: bool,
+    streams: Vec<TcpStream>,
+}
+
+impl Proxy {
+    pub fn to(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state: Arc<Mutex<State>> = Arc::default();
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                let mut state = shared.lock().unwrap();
+                if state.cut {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
+                state.streams.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                for (mut from, mut to) in
+                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+                {
+                    thread::spawn(move || {
+                        // It ends with either side.
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Ends what goes over it, and lets nothing through.
+    pub fn cut(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.cut = true;
+        for stream in state.streams.drain(..) {
+            // The other side may have ended it.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub fn heal(&self) {
+        self.state.lock().unwrap().cut = false;
+    }
+}
