@@ -127,6 +127,28 @@ final class DoctorCommandTest extends TestCase
         self::assertStringContainsString('ss -ltnp', self::error($found, 'Port')['remedy']);
     }
 
+    public function test_a_server_that_this_user_may_not_ask_or_that_has_another_socket_is_no_other_program(): void
+    {
+        $server = new RunningServer($this->scratch);
+        $port = ['FANFARE_PORT' => (string) $server->port];
+        chmod($this->socket, 0);
+
+        $found = $this->examine(RunningServer::application($this->scratch, $port), through: ScratchApplication::withoutPrivileges());
+        self::assertStringContainsString('may open the Unix socket', self::error($found, 'Server')['message']);
+        self::assertSame(
+            ['note', "A server runs that this user may not ask, and something listens on 127.0.0.1:{$server->port}: a Fanfare server."],
+            [self::one($found, 'Port')['severity'], self::one($found, 'Port')['message']],
+        );
+        self::assertStringContainsString("A WebSocket client connects to http://127.0.0.1:{$server->port}", implode("\n", array_column($found, 'message')));
+
+        $found = $this->examine(RunningServer::application($this->scratch, $port + ['FANFARE_SOCKET' => $this->scratch->path('other.sock')]));
+        self::assertSame("A Fanfare server with another socket listens on 127.0.0.1:{$server->port}.", self::error($found, 'Port')['message']);
+        self::assertStringContainsString('Set FANFARE_SOCKET', self::error($found, 'Port')['remedy']);
+        self::assertStringContainsString("A WebSocket client connects to http://127.0.0.1:{$server->port}", implode("\n", array_column($found, 'message')));
+
+        $server->stop();
+    }
+
     public function test_a_server_that_is_frozen_is_told_from_one_that_is_not_there(): void
     {
         $server = new RunningServer($this->scratch);
@@ -264,6 +286,10 @@ final class DoctorCommandTest extends TestCase
 
         $queue = [...(new QueueCheck)->findings(self::subject(queue: ['default' => 'nowhere', 'connections' => ['nowhere' => ['driver' => 'null']]]))][0];
         self::assertSame([Severity::Error, 'The queue is "null": ShouldBroadcast events are thrown away.'], [$queue->severity, $queue->message]);
+
+        // Which Laravel's env() makes no text of, but nothing.
+        $found = $this->examine(RunningServer::application($this->scratch, ['QUEUE_CONNECTION' => 'null']));
+        self::assertSame('The queue is "null": ShouldBroadcast events are thrown away.', self::error($found, 'Queue')['message']);
     }
 
     public function test_broadcasting_through_something_else_and_queues_that_matter_are_told(): void
