@@ -22,6 +22,8 @@ use Symfony\Component\Console\Output\OutputInterface;
 #[AsCommand(name: 'fanfare:restart')]
 final class RestartCommand extends Command
 {
+    use ReadsSeconds;
+
     protected $signature = 'fanfare:restart
         {--timeout=30 : Seconds to wait until it has left}
         {--wait=15 : Seconds to wait, after that, until another one serves; 0: do not wait}
@@ -36,14 +38,19 @@ final class RestartCommand extends Command
 
         Nothing that PHP broadcasts meanwhile is lost while its process lives; clients reconnect by themselves.
 
-        Exit codes: <info>0</info> another one serves; <info>1</info> none runs, this user may not, it did not leave in time, or nothing started another one; <info>64</info> mistakes in the configuration.
+        Exit codes: <info>0</info> another one serves; <info>1</info> none runs, this user may not, it did not leave in time, or nothing started another one; <info>64</info> mistakes in the configuration or the options.
         HELP;
 
     public function handle(Repository $config): int
     {
         $socket = $this->option('socket');
-        $timeout = (float) $this->option('timeout');
-        $wait = (float) $this->option('wait');
+        $mistakes = [];
+        $timeout = $this->seconds('timeout', $mistakes);
+        $wait = $this->seconds('wait', $mistakes);
+
+        if ($mistakes !== []) {
+            return $this->fault(implode("\n", $mistakes), 64);
+        }
 
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);

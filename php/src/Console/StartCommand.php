@@ -10,6 +10,7 @@ use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerNotStarted;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Fanfare\Laravel\Server\ServerProcess;
+use Fanfare\Laravel\Server\Versions;
 use Fanfare\Laravel\Server\Watch;
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
@@ -51,11 +52,27 @@ final class StartCommand extends Command
             }
 
             $server = ServerConfig::from((array) $config->get('fanfare'), $this->overrides());
-            $process = new ServerProcess($locator->locate($server->binary), ['serve', '--config', '-', '--stop-with-parent']);
+            $binary = $locator->locate($server->binary);
+            $fault = Versions::installed($locator, $server->binary)->binaryFault;
+
+            // What is no server could end at once and well, and be taken for one that was told to.
+            if ($fault !== null) {
+                $this->fault("{$fault} Set FANFARE_BINARY to the server's executable.");
+
+                return self::FAILURE;
+            }
+
+            $process = new ServerProcess($binary, ['serve', '--config', '-', '--stop-with-parent']);
 
             $this->components->info("Starting Fanfare on {$server->listen()}, socket {$server->socket}. Press Ctrl+C to stop it.");
 
-            return $process->run($server->toJson());
+            $code = $process->run($server->toJson());
+
+            if ($process->endedBy !== null) {
+                $this->fault("The server was ended by signal {$process->endedBy}".($process->endedBy === SIGKILL ? ' (out of memory? See `dmesg`).' : '.'));
+            }
+
+            return $code;
         } catch (InvalidConfiguration $e) {
             $this->fault($e->getMessage());
 

@@ -9,6 +9,7 @@ use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerUnreachable;
 use Fanfare\Laravel\Server\BinaryLocator;
+use Fanfare\Laravel\Server\CredentialsProbe;
 use Fanfare\Laravel\Server\Health;
 use Fanfare\Laravel\Server\Inspector;
 use Fanfare\Laravel\Server\Rates;
@@ -54,6 +55,7 @@ final class StatusCommand extends Command
             $ways = new WaysOut(PublisherConfig::from((array) $config->get('fanfare'), self::connection($config)));
             $inspector = new Inspector($server->socket);
             $status = $inspector->status();
+            $fault = CredentialsProbe::fault(['socket' => $server->socket] + (array) $config->get('fanfare'), self::connection($config));
             $rates = (float) $interval > 0 ? Rates::measured($inspector, $status, (float) $interval) : null;
         } catch (InvalidConfiguration $e) {
             return $this->fault($e->getMessage(), 'configuration', 64);
@@ -63,7 +65,7 @@ final class StatusCommand extends Command
 
         $status = $rates === null ? $status : $rates->now;
         $versions = Versions::installed($locator, $server->binary);
-        $problems = Health::problems($status, $versions, $server, $ways);
+        $problems = Health::problems($status, $versions, $server, $ways, $fault);
 
         $this->option('json')
             ? $this->writeJson($status, $versions, $rates, $problems, $ways)

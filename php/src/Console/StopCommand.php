@@ -19,6 +19,8 @@ use Symfony\Component\Console\Output\OutputInterface;
 #[AsCommand(name: 'fanfare:stop')]
 final class StopCommand extends Command
 {
+    use ReadsSeconds;
+
     protected $signature = 'fanfare:stop
         {--timeout=30 : Seconds to wait until it has left}
         {--force : When it has not left by then, end it at once; what PHP committed waits for its successor}
@@ -30,13 +32,18 @@ final class StopCommand extends Command
         Finds the server by the lock beside its socket, whoever started it, and sends it SIGTERM. It drains what PHP has committed and tells clients to
         connect again. A supervisor that restarts whatever ends will start another one: stop it there instead (systemctl stop, supervisorctl stop).
 
-        Exit codes: <info>0</info> it has left; <info>1</info> none runs, this user may not, or it did not leave in time; <info>64</info> mistakes in the configuration.
+        Exit codes: <info>0</info> it has left; <info>1</info> none runs, this user may not, or it did not leave in time; <info>64</info> mistakes in the configuration or the options.
         HELP;
 
     public function handle(Repository $config): int
     {
         $socket = $this->option('socket');
-        $timeout = (float) $this->option('timeout');
+        $mistakes = [];
+        $timeout = $this->seconds('timeout', $mistakes);
+
+        if ($mistakes !== []) {
+            return $this->fault(implode("\n", $mistakes), 64);
+        }
 
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Doctor;
 
+use Fanfare\Laravel\Server\CredentialsProbe;
 use Fanfare\Laravel\Server\ServerStatus;
 
 /**
@@ -64,7 +65,7 @@ final readonly class PublicUrlCheck implements Check
                 $handshake->event === 'pusher:connection_established' => Finding::good("A WebSocket client connects to {$url} ({$handshake->ms} ms)."),
                 $handshake->code === 4001 => Finding::error(
                     "{$url} leads to a server that has no app with this key.",
-                    'It is another server, or one that was started with another FANFARE_APP_KEY.',
+                    'It was started with another FANFARE_APP_KEY, or is another server. '.CredentialsProbe::REMEDY,
                 ),
                 default => Finding::error(
                     "{$url} accepts WebSockets, but says: ".($handshake->said === '' ? 'nothing' : $handshake->said),

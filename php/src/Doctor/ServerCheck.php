@@ -13,6 +13,7 @@ use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerUnreachable;
 use Fanfare\Laravel\Publishing\HttpPublisher;
+use Fanfare\Laravel\Server\CredentialsProbe;
 use Fanfare\Laravel\Server\Inspector;
 use Fanfare\Sidecar;
 use RuntimeException;
@@ -84,7 +85,12 @@ final readonly class ServerCheck implements Check
 
             return;
         } catch (RuntimeException $e) {
-            yield Finding::error("A broadcast is not accepted: {$e->getMessage()}", 'docs/extension.md ("When broadcast() throws") has every case.');
+            yield Finding::error(
+                "A broadcast is not accepted: {$e->getMessage()}",
+                CredentialsProbe::fault($subject->fanfare, $subject->fanfareConnection()) === null
+                    ? 'docs/extension.md ("When broadcast() throws") has every case.'
+                    : CredentialsProbe::REMEDY,
+            );
 
             return;
         }

@@ -6,6 +6,7 @@ namespace Fanfare\Laravel\Doctor;
 
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Config\SocketPath;
+use Fanfare\Laravel\Server\ServerLock;
 use Fanfare\Laravel\Server\ServerStatus;
 use Fanfare\Laravel\Server\User;
 
@@ -63,10 +64,32 @@ final readonly class SocketCheck implements Check
             );
         }
 
+        yield from $this->lock(new ServerLock($server->socket), $user);
+
         if (! is_writable($directory)) {
             yield Finding::warning(
                 ucfirst($user->describe())." may not write to {$directory}: a server of this user could not make its socket.",
                 'Start the server as a user that may, or choose another directory with FANFARE_SOCKET.',
+            );
+        }
+    }
+
+    /**
+     * What the server of another user has left keeps this user's from starting.
+     *
+     * @return iterable<Finding>
+     */
+    private function lock(ServerLock $lock, User $user): iterable
+    {
+        $owner = $lock->owner();
+
+        if ($owner !== null && ! (is_readable($lock->path) && is_writable($lock->path))) {
+            $holder = $lock->holder();
+
+            yield Finding::error(
+                "{$lock->path} belongs to {$owner->describe()}, and {$user->describe()} may not write to it: a server of this user could not start.",
+                ($holder === null ? 'If that user\'s server runs, stop it' : "Stop that user's server, which runs (process {$holder})")
+                ."; then `rm {$lock->path}` as that user, and always start the server as the same one.",
             );
         }
     }

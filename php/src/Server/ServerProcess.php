@@ -42,6 +42,9 @@ final class ServerProcess
 
     private bool $isRestarting = false;
 
+    /** The signal that ended the server, if one did and that could be seen. */
+    public private(set) ?int $endedBy = null;
+
     /** Whether the end of the terminal is the end of this process: not with `nohup`, which takes it from our input. */
     private bool $followsTerminal = false;
 
@@ -133,7 +136,9 @@ final class ServerProcess
                 $status = proc_get_status($process);
 
                 if (! $status['running']) {
-                    return $status['signaled'] ? 128 + $status['termsig'] : $this->exitCode($status['exitcode']);
+                    $this->endedBy = $status['signaled'] ? $status['termsig'] : null;
+
+                    return $this->endedBy === null ? $this->exitCode($status['exitcode']) : 128 + $this->endedBy;
                 }
 
                 $info = [];

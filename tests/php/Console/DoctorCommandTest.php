@@ -209,6 +209,11 @@ final class DoctorCommandTest extends TestCase
 
         $secret = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_SECRET' => 'another-secret']));
         self::assertStringContainsString('A broadcast is not accepted', self::error($secret, 'Server')['message']);
+        self::assertStringStartsWith('If .env was changed since the server was started: `php artisan fanfare:restart`.', self::error($secret, 'Server')['remedy']);
+
+        $key = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_KEY' => 'another']));
+        self::assertStringStartsWith('If .env was changed', self::error($key, 'Server')['remedy']);
+        self::assertStringContainsString('`php artisan fanfare:restart`', self::error($key, 'Public URL')['remedy']);
 
         $id = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_ID' => 'other']));
         self::assertStringContainsString('It does not know the app other of this configuration, but test', self::error($id, 'Server')['message']);
@@ -246,6 +251,15 @@ final class DoctorCommandTest extends TestCase
         $warnings = array_column(array_filter($this->examine($closed, through: ScratchApplication::withoutPrivileges()), static fn (array $finding): bool => $finding['check'] === 'Socket' && $finding['severity'] === 'warning'), 'message');
         self::assertCount(1, $warnings);
         self::assertStringContainsString("may not write to {$this->scratch->path('closed')}", $warnings[0]);
+    }
+
+    public function test_a_lock_that_a_server_of_another_user_has_left_is_told(): void
+    {
+        $this->scratch->file('fanfare.sock.lock', "1\n", 0);
+
+        $lock = self::error($this->examine(RunningServer::application($this->scratch), through: ScratchApplication::withoutPrivileges()), 'Socket');
+        self::assertStringContainsString("{$this->socket}.lock belongs to the user", $lock['message']);
+        self::assertStringContainsString("stop it; then `rm {$this->socket}.lock`", $lock['remedy']);
     }
 
     public function test_another_port_than_the_configured_one_and_one_that_cannot_be_are_told(): void

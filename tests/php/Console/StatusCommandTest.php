@@ -107,6 +107,22 @@ final class StatusCommandTest extends TestCase
         $server->stop();
     }
 
+    public function test_credentials_that_the_server_does_not_take_are_a_problem(): void
+    {
+        $server = new RunningServer($this->scratch);
+
+        foreach (['SECRET', 'KEY'] as $name) {
+            $status = RunningServer::application($this->scratch, ["FANFARE_APP_{$name}" => 'another'])->artisan('fanfare:status', '--interval=0');
+
+            self::assertSame(1, $status->exitCode());
+            $words = (string) preg_replace('/\s+/', ' ', $status->transcript);
+            self::assertStringContainsString('The server refuses broadcasts with the credentials of this configuration', $words);
+            self::assertStringContainsString('If .env was changed since the server was started: `php artisan fanfare:restart`', $words);
+        }
+
+        $server->stop();
+    }
+
     public function test_a_server_that_is_not_there_is_an_exit_code_and_a_remedy(): void
     {
         $application = RunningServer::application($this->scratch);
