@@ -176,6 +176,14 @@ final readonly class Section
     }
 
     /**
+     * Whether nothing is there that text() could take.
+     */
+    public function isUnset(string $key): bool
+    {
+        return in_array($this->values[$key] ?? '', ['', []], true);
+    }
+
+    /**
      * Whether something is there that holds nothing.
      */
     public function isEmpty(string $key): bool
@@ -405,6 +413,14 @@ final readonly class Section
         $this->mistakes->note($this->at($key), $expected, $hidden ? get_debug_type($found) : self::describe($found), $remedy);
 
         return null;
+    }
+
+    /**
+     * Notes that the section as a whole is not as expected.
+     */
+    public function mistakenItself(string $expected, string $found, string $remedy): void
+    {
+        $this->mistakes->note($this->path, $expected, $found, $remedy);
     }
 
     private function value(string $key, mixed $default): mixed

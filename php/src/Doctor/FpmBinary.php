@@ -24,6 +24,7 @@ final readonly class FpmBinary
      * @param  string|null  $extension  the version of the one that all its pools load
      * @param  list<FpmPool>  $pools  none when they could not be read
      * @param  bool  $endsWorkersAtOnce  whether a stop or a reload does not let them finish
+     * @param  ExtensionFault|null  $fault  why it could not load the extension, if it was told to
      */
     private function __construct(
         public string $path,
@@ -33,6 +34,7 @@ final readonly class FpmBinary
         public string $scanned,
         public array $pools,
         public bool $endsWorkersAtOnce,
+        public ?ExtensionFault $fault,
     ) {}
 
     /**
@@ -94,6 +96,7 @@ final readonly class FpmBinary
             return null;
         }
 
+        $parsed = preg_match('/^Additional \.ini files parsed => ((?:.*,\n)*.*)$/m', $info, $matches) === 1 ? explode(',', $matches[1]) : [];
         $configuration = (string) preg_replace('/^\[[^]]*\] NOTICE: /m', '', self::say($path, '-tt'));
 
         return new self(
@@ -105,6 +108,7 @@ final readonly class FpmBinary
             // "of this process => of the file"
             FpmPool::all($configuration, explode(' => ', $value('extension_dir') ?? '')[0]),
             preg_match('/^\s*process_control_timeout = 0s?$/m', $configuration) === 1,
+            ExtensionFault::of($info, array_map(trim(...), [...$parsed, $value('Loaded Configuration File') ?? ''])),
         );
     }
 

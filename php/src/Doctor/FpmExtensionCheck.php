@@ -93,8 +93,9 @@ final readonly class FpmExtensionCheck implements Check
                 $pools === [] => '; what its pools load by php_admin_value is not seen, since their configuration could not be read',
                 count($pools) < count($fpm->pools) => " in the pool {$names}",
                 default => '',
-            };
-        $remedy = ExtensionRemedy::for('fpm', $fpm->version, $fpm->ini, $fpm->scanned);
+            }
+            .$fpm->fault?->clause();
+        $remedy = ExtensionRemedy::for('fpm', $fpm->version, $fpm->ini, $fpm->scanned, $fpm->fault);
 
         return $isMeant
             ? ExtensionRemedy::finding($subject->waysOut(false), $message, 'requests', $remedy)

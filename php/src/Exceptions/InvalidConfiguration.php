@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Exceptions;
 
+use Fanfare\Laravel\Config\AppCredentials;
 use InvalidArgumentException;
 
 /**
@@ -26,11 +27,15 @@ final class InvalidConfiguration extends InvalidArgumentException
     {
         $count = count($mistakes);
 
+        // Where nothing has been set up there is nothing to correct.
+        $isInstalled = ! str_ends_with(implode("\n", $mistakes), AppCredentials::INSTALL) || $count > 1;
+
         return new self(
             sprintf("Fanfare's configuration has %s:", $count === 1 ? 'a mistake' : "{$count} mistakes")
             ."\n  - "
             .implode("\n  - ", $mistakes)
-            ."\nCorrect config/fanfare.php or the environment, and run `php artisan config:clear` if the configuration is cached.",
+            .($isInstalled ? "\nCorrect config/fanfare.php or the environment, and run" : "\nThen, or if it has been done, run")
+            ." `php artisan config:clear` if the configuration is cached.",
             $mistakes,
         );
     }

@@ -72,6 +72,27 @@ final class DoctorCommandTest extends TestCase
         $server->stop();
     }
 
+    public function test_an_extension_that_is_named_and_does_not_load_is_told_with_phps_words(): void
+    {
+        $application = RunningServer::application($this->scratch, ['FANFARE_FALLBACK' => 'none']);
+        $real = FpmBinary::all((string) getenv('PATH'))[0]->path ?? self::markTestSkipped('there is no php-fpm here');
+
+        foreach (['/nonexistent/fanfare.so' => 'cannot open shared object file', $this->scratch->file('fanfare.so', 'broken') => 'file too short|invalid ELF header'] as $file => $reason) {
+            $ini = ['Extension (command line)' => $this->scratch->file('cli/fanfare.ini', "extension={$file}\n")];
+            $ini['Extension (PHP-FPM)'] = $this->scratch->file('fpm/fanfare.ini', "extension={$file}\n");
+            $scan = $this->scratch->path('fpm');
+            $this->scratch->file('bin/php-fpm', "#!/bin/sh\nPHP_INI_SCAN_DIR=:{$scan} exec {$real} \"\$@\"\n", 0o755);
+            $found = $this->examine($application, ['PHP_INI_SCAN_DIR' => ":{$this->scratch->path('cli')}", 'PATH' => $this->scratch->path('bin').':/usr/bin:/bin'], through: ['sh', '-c', 'exec "$@" 2>/dev/null', 'quiet']);
+
+            foreach ($ini as $check => $named) {
+                $error = self::error($found, $check);
+                self::assertStringContainsString("though {$named} names it: Unable to load dynamic library '{$file}'", $error['message']);
+                self::assertMatchesRegularExpression("/{$reason}/", $error['message']);
+                self::assertStringStartsWith("Correct its line \"extension=\" in {$named}", $error['remedy']);
+            }
+        }
+    }
+
     public function test_what_pools_of_php_fpm_load_by_themselves_is_seen(): void
     {
         $file = (string) realpath(ChatApplication::path('../../target/fanfare.so'));
@@ -170,6 +191,10 @@ final class DoctorCommandTest extends TestCase
         self::assertStringContainsString('that is 108 bytes', $messages);
         self::assertStringContainsString('FANFARE_APP_SECRET', $messages);
         self::assertSame('note', self::one($found, 'Server')['severity']);
+
+        $nothing = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_ID' => '', 'FANFARE_APP_KEY' => '', 'FANFARE_APP_SECRET' => '', 'FANFARE_BINARY' => '']), ['PATH' => '/usr/bin:/bin']);
+        self::assertStringStartsWith('Run `php artisan fanfare:install`', self::error($nothing, 'Configuration')['remedy']);
+        self::assertStringStartsWith('Run `php artisan fanfare:install`', self::error($nothing, 'Binary')['remedy']);
     }
 
     public function test_mistakes_that_only_the_server_knows_are_told_by_its_binary(): void
