@@ -22,8 +22,6 @@ use Symfony\Component\Console\Output\OutputInterface;
 #[AsCommand(name: 'fanfare:restart')]
 final class RestartCommand extends Command
 {
-    use ReadsSeconds;
-
     protected $signature = 'fanfare:restart
         {--timeout=30 : Seconds to wait until it has left}
         {--wait=15 : Seconds to wait, after that, until another one serves; 0: do not wait}
@@ -45,8 +43,8 @@ final class RestartCommand extends Command
     {
         $socket = $this->option('socket');
         $mistakes = [];
-        $timeout = $this->seconds('timeout', $mistakes);
-        $wait = $this->seconds('wait', $mistakes);
+        $timeout = Seconds::read('timeout', $this->option('timeout'), $mistakes);
+        $wait = Seconds::read('wait', $this->option('wait'), $mistakes);
 
         if ($mistakes !== []) {
             return $this->fault(implode("\n", $mistakes), 64);

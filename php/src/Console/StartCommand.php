@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Console;
 
+use Fanfare\Laravel\Config\ConnectionConfig;
+use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Exceptions\BinaryNotFound;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
@@ -62,14 +64,17 @@ final class StartCommand extends Command
                 return self::FAILURE;
             }
 
+            $this->warnOfPublishing($config);
             $process = new ServerProcess($binary, ['serve', '--config', '-', '--stop-with-parent']);
 
             $this->components->info("Starting Fanfare on {$server->listen()}, socket {$server->socket}. Press Ctrl+C to stop it.");
 
             $code = $process->run($server->toJson());
 
-            if ($process->endedBy !== null) {
-                $this->fault("The server was ended by signal {$process->endedBy}".($process->endedBy === SIGKILL ? ' (out of memory? See `dmesg`).' : '.'));
+            $signal = $process->endedBy();
+
+            if ($signal !== null) {
+                $this->fault("The server was ended by signal {$signal}".($signal === 9 ? ' (out of memory? See `dmesg`).' : '.'));
             }
 
             return $code;
@@ -81,6 +86,18 @@ final class StartCommand extends Command
             $this->fault($e->getMessage());
 
             return self::FAILURE;
+        }
+    }
+
+    /**
+     * The server can serve with what keeps PHP from broadcasting; whoever starts it wants to know all the same.
+     */
+    private function warnOfPublishing(Repository $config): void
+    {
+        try {
+            PublisherConfig::from((array) $config->get('fanfare'), ConnectionConfig::ofDefault($config));
+        } catch (InvalidConfiguration $e) {
+            $this->fault("The server starts, but PHP cannot broadcast. {$e->getMessage()}");
         }
     }
 

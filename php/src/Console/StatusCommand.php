@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Console;
 
+use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
@@ -52,10 +53,10 @@ final class StatusCommand extends Command
 
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);
-            $ways = new WaysOut(PublisherConfig::from((array) $config->get('fanfare'), self::connection($config)));
+            $ways = new WaysOut(PublisherConfig::from((array) $config->get('fanfare'), ConnectionConfig::ofDefault($config)));
             $inspector = new Inspector($server->socket);
             $status = $inspector->status();
-            $fault = CredentialsProbe::fault(['socket' => $server->socket] + (array) $config->get('fanfare'), self::connection($config));
+            $fault = CredentialsProbe::fault(['socket' => $server->socket] + (array) $config->get('fanfare'), ConnectionConfig::ofDefault($config));
             $rates = (float) $interval > 0 ? Rates::measured($inspector, $status, (float) $interval) : null;
         } catch (InvalidConfiguration $e) {
             return $this->fault($e->getMessage(), 'configuration', 64);
@@ -72,19 +73,6 @@ final class StatusCommand extends Command
             : $this->writeTable($status, $versions, $rates, $problems, $server, $ways);
 
         return $problems === [] ? self::SUCCESS : self::FAILURE;
-    }
-
-    /**
-     * The connection whose broadcasts are meant: the default one, if that is Fanfare's.
-     *
-     * @return array<array-key, mixed>
-     */
-    private static function connection(Repository $config): array
-    {
-        $default = $config->get('broadcasting.default');
-        $connection = is_string($default) ? $config->get("broadcasting.connections.{$default}") : null;
-
-        return is_array($connection) && ($connection['driver'] ?? null) === 'fanfare' ? $connection : [];
     }
 
     /**

@@ -19,8 +19,6 @@ use Symfony\Component\Console\Output\OutputInterface;
 #[AsCommand(name: 'fanfare:stop')]
 final class StopCommand extends Command
 {
-    use ReadsSeconds;
-
     protected $signature = 'fanfare:stop
         {--timeout=30 : Seconds to wait until it has left}
         {--force : When it has not left by then, end it at once; what PHP committed waits for its successor}
@@ -39,7 +37,7 @@ final class StopCommand extends Command
     {
         $socket = $this->option('socket');
         $mistakes = [];
-        $timeout = $this->seconds('timeout', $mistakes);
+        $timeout = Seconds::read('timeout', $this->option('timeout'), $mistakes);
 
         if ($mistakes !== []) {
             return $this->fault(implode("\n", $mistakes), 64);

@@ -58,6 +58,9 @@ final readonly class BinaryCheck implements Check
 
         yield $process->isSuccessful()
             ? Finding::good('It takes this configuration.')
-            : Finding::error('It refuses this configuration: '.trim($process->getErrorOutput()), 'Correct config/fanfare.php or .env.');
+            : Finding::error(
+                'It refuses this configuration: '.trim($process->getErrorOutput()),
+                'Correct config/fanfare.php or .env (id, key and secret of apps[0] are FANFARE_APP_ID, FANFARE_APP_KEY and FANFARE_APP_SECRET).',
+            );
     }
 }

@@ -26,7 +26,7 @@ final readonly class ExtensionRemedy
             default => "Install fanfare.so for PHP {$minor}: `pie install fanfare/fanfare`, or `make build` in a checkout (docs/extension.md).",
         };
 
-        if ($fault?->ini !== null) {
+        if ($fault !== null && $fault->ini !== null) {
             return (
                 "Correct its line \"extension=\" in {$fault->ini}"
                 .($file === null ? ", or install the file that it names: {$get}" : ": extension={$file}")

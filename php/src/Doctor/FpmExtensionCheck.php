@@ -89,7 +89,8 @@ final readonly class FpmExtensionCheck implements Check
     private function missing(Subject $subject, FpmBinary $fpm, bool $isMeant, array $pools): Finding
     {
         $names = implode(', ', array_map(static fn (FpmPool $pool): string => $pool->name, $pools));
-        $message = "{$fpm->path} (PHP {$fpm->version}, {$fpm->ini}) does not load the extension \"fanfare\"".match (true) {
+        $message =
+            "{$fpm->path} (PHP {$fpm->version}, {$fpm->ini}) does not load the extension \"fanfare\"".match (true) {
                 $pools === [] => '; what its pools load by php_admin_value is not seen, since their configuration could not be read',
                 count($pools) < count($fpm->pools) => " in the pool {$names}",
                 default => '',

@@ -76,7 +76,8 @@ final readonly class PortCheck implements Check
 
         return match (true) {
             $status instanceof ServerUnreachable && $status->isForbidden() => Finding::note(
-                "A server runs that this user may not ask, and something listens on {$server->listen()}".($subject->portAnswer() === null ? '.' : ': a Fanfare server.'),
+                "A server runs that this user may not ask, and something listens on {$server->listen()}"
+                .($subject->portAnswer() === null ? '.' : ': a Fanfare server.'),
                 'Run fanfare:doctor as the user of the server to see whether it is that one.',
             ),
             $status instanceof ServerUnreachable && $status->reason === 'not_answering' => Finding::note(

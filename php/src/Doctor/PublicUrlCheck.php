@@ -33,7 +33,12 @@ final readonly class PublicUrlCheck implements Check
                 .(
                     $key === null
                         ? 'the configuration has mistakes.'
-                        : ($running === null && $subject->portAnswer() === null ? 'no server answers, and no URL is known.' : 'the server speaks TLS for a name, and no URL is known.')
+                        : (
+                            $running === null
+                            && $subject->portAnswer() === null
+                                ? 'no server answers, and no URL is known.'
+                                : 'the server speaks TLS for a name, and no URL is known.'
+                        )
                 ),
                 'Set FANFARE_URL to where browsers connect, or give --url=https://….',
             );

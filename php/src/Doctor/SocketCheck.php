@@ -152,9 +152,12 @@ final readonly class SocketCheck implements Check
 
         if (! $user->may(2, $server->socket)) {
             $sound = false;
+            $directory = dirname($server->socket);
             yield Finding::error(
                 ucfirst($who).' may not write to the socket, which connecting needs.',
-                'Set FANFARE_SOCKET_MODE=0660 and give the directory a common group (`chgrp` and `chmod g+s`), or 0666: the server checks the user as well.',
+                'Let the socket have a group of that user\'s: `chgrp '
+                .($user->group() ?? 'GROUP')
+                ." {$directory} && chmod g+s {$directory}`, with FANFARE_SOCKET_MODE=0660; then restart the server. Or set FANFARE_SOCKET_MODE=0666: the server checks the user as well.",
             );
         }
 

@@ -66,7 +66,7 @@ final readonly class WebSocketHandshake
             }
 
             // A port that is silent would be so again.
-            if ((hrtime(true) - $began) / 1e9 >= $timeoutS) {
+            if (((hrtime(true) - $began) / 1e9) >= $timeoutS) {
                 return new self('cannot connect: no TLS answer in time', TlsFault::NO_TLS);
             }
 

@@ -42,8 +42,7 @@ final class ServerProcess
 
     private bool $isRestarting = false;
 
-    /** The signal that ended the server, if one did and that could be seen. */
-    public private(set) ?int $endedBy = null;
+    private ?int $endedBy = null;
 
     /** Whether the end of the terminal is the end of this process: not with `nohup`, which takes it from our input. */
     private bool $followsTerminal = false;
@@ -75,6 +74,14 @@ final class ServerProcess
         $process = $this->start($configuration);
 
         return $supervised ? $this->supervise($process) : $this->exitCode(proc_close($process));
+    }
+
+    /**
+     * The signal that ended the server, if one did and that could be seen.
+     */
+    public function endedBy(): ?int
+    {
+        return $this->endedBy;
     }
 
     /**

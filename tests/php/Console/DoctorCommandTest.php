@@ -47,6 +47,11 @@ final class DoctorCommandTest extends TestCase
             self::assertStringContainsString($words, $good);
         }
 
+        // Of one there is one.
+        $one = $server->application->run(['fanfare:doctor'], ['PATH' => $this->fpmThatLoadsTheExtension(), 'QUEUE_CONNECTION' => 'sync']);
+        self::assertSame(0, $one->exitCode());
+        self::assertMatchesRegularExpression('/with (1 warning|[2-9] warnings)\./', $one->transcript);
+
         // The same for people.
         $text = $server->application->run(['fanfare:doctor'], ['PATH' => $this->fpmThatLoadsTheExtension()]);
         self::assertSame(0, $text->exitCode());
@@ -202,6 +207,7 @@ final class DoctorCommandTest extends TestCase
         $found = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_KEY' => 'a key']));
 
         self::assertStringContainsString('apps[0].key', self::error($found, 'Binary')['message']);
+        self::assertStringContainsString('FANFARE_APP_KEY', self::error($found, 'Binary')['remedy']);
     }
 
     public function test_a_directory_that_is_not_there_is_told(): void
@@ -224,6 +230,8 @@ final class DoctorCommandTest extends TestCase
         self::assertStringContainsString('The server turns away the user www-data', $found[0]);
         self::assertStringContainsString("may not enter {$this->scratch->path('')}", $found[1]);
         self::assertStringContainsString('may not write to the socket', $found[2]);
+        $remedies = implode("\n", array_column($this->examine($server->application), 'remedy'));
+        self::assertStringContainsString("`chgrp www-data {$this->scratch->path('')} && chmod g+s {$this->scratch->path('')}`, with FANFARE_SOCKET_MODE=0660; then restart", $remedies);
 
         $server->stop();
     }
@@ -271,6 +279,7 @@ final class DoctorCommandTest extends TestCase
 
         $file = self::error($this->examine(RunningServer::application($this->scratch)), 'Socket');
         self::assertStringContainsString("{$this->socket} is a file, where the server wants to make its socket", $file['message']);
+        self::assertStringContainsString('it is another kind of file; move it away', self::error($this->examine(RunningServer::application($this->scratch)), 'Server')['message']);
 
         $closed = RunningServer::application($this->scratch, ['FANFARE_SOCKET' => $this->scratch->path('closed/f.sock')]);
         $warnings = array_column(array_filter($this->examine($closed, through: ScratchApplication::withoutPrivileges()), static fn (array $finding): bool => $finding['check'] === 'Socket' && $finding['severity'] === 'warning'), 'message');

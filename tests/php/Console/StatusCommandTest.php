@@ -147,6 +147,19 @@ final class StatusCommandTest extends TestCase
         self::assertSame([1, 'nobody_listens'], [$code, $report['reason']]);
     }
 
+    public function test_a_stranger_at_the_socket_is_told(): void
+    {
+        $stranger = stream_socket_server("unix://{$this->socket}");
+        $status = RunningServer::application($this->scratch)->artisan('fanfare:status', '--interval=0');
+        $client = stream_socket_accept($stranger, 30);
+        fread($client, 8_192);
+        fwrite($client, "HTTP/1.0 200 OK\r\n\r\n<html>");
+        fclose($client);
+
+        self::assertSame(1, $status->exitCode());
+        self::assertStringContainsString('found an answer that is no JSON', $status->transcript);
+    }
+
     public function test_a_socket_that_this_user_may_not_open_is_told_apart(): void
     {
         if (posix_geteuid() !== 0) {

@@ -147,6 +147,25 @@ final class StartCommandTest extends TestCase
         }
     }
 
+    public function test_a_mistake_of_the_command_line_is_told_as_its_own(): void
+    {
+        $command = $this->start([], ['--port=abc']);
+
+        self::assertSame(64, $command->exitCode());
+        self::assertStringContainsString('--port: expected a whole number from 0 to 65535, found "abc"', $command->transcript);
+        self::assertStringNotContainsString('config/fanfare.php', $command->transcript);
+    }
+
+    public function test_what_only_keeps_php_from_broadcasting_is_a_warning(): void
+    {
+        $command = $this->start(['FANFARE_TRANSPORT' => 'pigeon']);
+        $command->line('PHP cannot broadcast');
+        $command->line('fanfare.publish.transport: expected one of auto, ring, socket, http, found "pigeon"');
+        self::port($command);
+
+        self::assertSame(0, $command->signal(SIGTERM)->exitCode());
+    }
+
     public function test_mistakes_that_only_the_server_knows_come_through_with_its_exit_code(): void
     {
         // Laravel has no opinion on the characters of a key; the server has.
