@@ -42,7 +42,7 @@ final readonly class User
         $user = function_exists('posix_getpwuid') ? posix_getpwuid($this->id) : false;
         $group = $user !== false && function_exists('posix_getgrgid') ? posix_getgrgid($user['gid']) : false;
 
-        return $group === false ? null : $group['name'];
+        return is_array($group) && is_string($group['name'] ?? null) ? $group['name'] : null;
     }
 
     public function describe(): string
