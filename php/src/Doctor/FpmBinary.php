@@ -81,6 +81,25 @@ final readonly class FpmBinary
         return array_values(array_unique(array_diff(array_map(static fn (FpmPool $pool): string => $pool->user, $this->pools), ['undefined'])));
     }
 
+    /**
+     * Whether any php-fpm runs on this machine, or whether that cannot be seen.
+     */
+    public static function runs(): bool
+    {
+        // Where the processes of others are hidden, the first one is too.
+        if (! is_readable('/proc/1/cmdline')) {
+            return true;
+        }
+
+        foreach (glob('/proc/[0-9]*/cmdline') ?: [] as $file) {
+            if (str_starts_with((string) @file_get_contents($file), 'php-fpm: master process')) {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     public function isOfThisPhp(): bool
     {
         return str_starts_with($this->version, PHP_MAJOR_VERSION.'.'.PHP_MINOR_VERSION.'.');

@@ -98,8 +98,14 @@ final readonly class FpmExtensionCheck implements Check
             .$fpm->fault?->clause();
         $remedy = ExtensionRemedy::for('fpm', $fpm->version, $fpm->ini, $fpm->scanned, $fpm->fault);
 
-        return $isMeant
-            ? ExtensionRemedy::finding($subject->waysOut(false), $message, 'requests', $remedy)
-            : Finding::note("{$message}.", "If it serves this application: {$remedy}");
+        if (! $isMeant) {
+            return Finding::note("{$message}.", "If it serves this application: {$remedy}");
+        }
+
+        $finding = ExtensionRemedy::finding($subject->waysOut(false), $message, 'requests', $remedy);
+
+        return $finding->severity === Severity::Error && ! FpmBinary::runs()
+            ? Finding::warning("{$finding->message} No php-fpm runs at the moment.", "If it serves this application: {$finding->remedy}")
+            : $finding;
     }
 }

@@ -15,6 +15,7 @@ use Fanfare\Laravel\Server\BinaryLocator;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
 use Fanfare\Laravel\Tests\Support\ExaminesInstallations;
 use Fanfare\Laravel\Tests\Support\OwnDirectory;
+use Fanfare\Laravel\Tests\Support\RunningFpm;
 use Fanfare\Laravel\Tests\Support\RunningServer;
 use Fanfare\Laravel\Tests\Support\ScratchApplication;
 use PHPUnit\Framework\TestCase;
@@ -63,7 +64,9 @@ final class DoctorCommandTest extends TestCase
     public function test_an_extension_that_is_not_loaded_is_named_for_each_sapi_with_the_file_to_write(): void
     {
         $server = new RunningServer($this->scratch, ['FANFARE_FALLBACK' => 'none']);
+        $fpm = new RunningFpm($this->scratch, 1, extension: false);
         $found = $this->examine($server->application, ['PHP_INI_SCAN_DIR' => null]);
+        $fpm->stop();
 
         foreach (['Extension (command line)' => '/cli/', 'Extension (PHP-FPM)' => '/fpm/'] as $check => $place) {
             $error = self::error($found, $check);
@@ -74,6 +77,13 @@ final class DoctorCommandTest extends TestCase
 
         self::assertStringContainsString('restart PHP-FPM', self::error($found, 'Extension (PHP-FPM)')['remedy']);
 
+        // Other tests may have started one of their own.
+        if (! FpmBinary::runs()) {
+            $idle = self::one($this->examine($server->application, ['PHP_INI_SCAN_DIR' => null]), 'Extension (PHP-FPM)');
+            self::assertSame('warning', $idle['severity']);
+            self::assertStringContainsString('No php-fpm runs at the moment.', $idle['message']);
+        }
+
         $server->stop();
     }
 
@@ -81,6 +91,7 @@ final class DoctorCommandTest extends TestCase
     {
         $application = RunningServer::application($this->scratch, ['FANFARE_FALLBACK' => 'none']);
         $real = FpmBinary::all((string) getenv('PATH'))[0]->path ?? self::markTestSkipped('there is no php-fpm here');
+        $fpm = new RunningFpm($this->scratch, 1, extension: false);
 
         foreach (['/nonexistent/fanfare.so' => 'cannot open shared object file', $this->scratch->file('fanfare.so', 'broken') => 'file too short|invalid ELF header'] as $file => $reason) {
             $ini = ['Extension (command line)' => $this->scratch->file('cli/fanfare.ini', "extension={$file}\n")];
@@ -96,6 +107,8 @@ final class DoctorCommandTest extends TestCase
                 self::assertStringStartsWith("Correct its line \"extension=\" in {$named}", $error['remedy']);
             }
         }
+
+        $fpm->stop();
     }
 
     public function test_what_pools_of_php_fpm_load_by_themselves_is_seen(): void
@@ -103,6 +116,7 @@ final class DoctorCommandTest extends TestCase
         $file = (string) realpath(ChatApplication::path('../../target/fanfare.so'));
         $pool = fn (string $name, string $further): string => "[{$name}]\nlisten = {$this->scratch->path($name)}\nuser = root\npm = static\npm.max_children = 1\n{$further}\n";
         $application = RunningServer::application($this->scratch, ['FANFARE_FALLBACK' => 'none']);
+        $fpm = new RunningFpm($this->scratch, 1, extension: false);
         $of = fn (string ...$pools): array => array_values(array_filter(
             $this->examine($application, ['PATH' => $this->fpmWith("[global]\nerror_log = /dev/stderr\n".implode($pools))]),
             static fn (array $finding): bool => $finding['check'] === 'Extension (PHP-FPM)',
@@ -128,6 +142,7 @@ final class DoctorCommandTest extends TestCase
 
         $unread = $of('[www');
         self::assertStringContainsString('what its pools load by php_admin_value is not seen', self::error($unread, 'Extension (PHP-FPM)')['message']);
+        $fpm->stop();
     }
 
     public function test_without_the_extension_the_slower_way_is_tried_and_named(): void
