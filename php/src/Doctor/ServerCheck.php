@@ -47,7 +47,12 @@ final readonly class ServerCheck implements Check
         }
 
         if ($status instanceof ServerUnreachable) {
-            yield Finding::error($status->getMessage(), 'See above; `php artisan fanfare:start` in a terminal shows what the server says.');
+            yield Finding::error(
+                $status->getMessage(),
+                $status->isForbidden()
+                    ? 'If PHP broadcasts as this user: run the server as this user, or let it in by FANFARE_SOCKET_UIDS and FANFARE_SOCKET_MODE.'
+                    : 'See above; `php artisan fanfare:start` in a terminal shows what the server says.',
+            );
 
             return;
         }

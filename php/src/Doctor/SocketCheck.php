@@ -83,13 +83,11 @@ final readonly class SocketCheck implements Check
     {
         $owner = $lock->owner();
 
-        if ($owner !== null && ! (is_readable($lock->path) && is_writable($lock->path))) {
-            $holder = $lock->holder();
-
+        // With a server that runs, who may ask it is the question, not who could start another one.
+        if ($owner !== null && $lock->holder() === null && ! (is_readable($lock->path) && is_writable($lock->path))) {
             yield Finding::error(
                 "{$lock->path} belongs to {$owner->describe()}, and {$user->describe()} may not write to it: a server of this user could not start.",
-                ($holder === null ? 'If that user\'s server runs, stop it' : "Stop that user's server, which runs (process {$holder})")
-                ."; then `rm {$lock->path}` as that user, and always start the server as the same one.",
+                "If that user's server runs, stop it; then `rm {$lock->path}` as that user, and always start the server as the same one.",
             );
         }
     }

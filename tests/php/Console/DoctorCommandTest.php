@@ -173,9 +173,12 @@ final class DoctorCommandTest extends TestCase
         $server = new RunningServer($this->scratch);
         $port = ['FANFARE_PORT' => (string) $server->port];
         chmod($this->socket, 0);
+        chmod("{$this->socket}.lock", 0);
 
         $found = $this->examine(RunningServer::application($this->scratch, $port), through: ScratchApplication::withoutPrivileges());
         self::assertStringContainsString('may open the Unix socket', self::error($found, 'Server')['message']);
+        self::assertStringContainsString('let it in by FANFARE_SOCKET_UIDS', self::error($found, 'Server')['remedy']);
+        self::assertStringNotContainsString('.lock', implode("\n", array_column($found, 'message')));
         self::assertSame(
             ['note', "A server runs that this user may not ask, and something listens on 127.0.0.1:{$server->port}: a Fanfare server."],
             [self::one($found, 'Port')['severity'], self::one($found, 'Port')['message']],
