@@ -27,7 +27,7 @@ final class ArchitectureTest extends TestCase
         'Api' => ['Config', 'Exceptions'],
         'Publishing' => ['Api', 'Config', 'Exceptions'],
         'Broadcasting' => ['Config', 'Exceptions', 'Publishing'],
-        'Server' => ['Config', 'Exceptions'],
+        'Server' => ['Api', 'Config', 'Exceptions'],
         'Events' => [],
         'Listening' => ['Api', 'Config', 'Events', 'Exceptions', 'Server'],
         'Install' => ['Doctor', 'Exceptions', 'Server'],

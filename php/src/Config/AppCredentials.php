@@ -11,6 +11,9 @@ use SensitiveParameter;
  */
 final readonly class AppCredentials
 {
+    /** The remedy where nothing has been set up. */
+    public const string INSTALL = 'run `php artisan fanfare:install`, which writes them';
+
     public function __construct(
         public string $id,
         public string $key,
@@ -30,6 +33,13 @@ final readonly class AppCredentials
         $keys = [];
 
         foreach ($sections as $section) {
+            if ($section->isUnset('id') && $section->isUnset('key') && $section->isUnset('secret')) {
+                $section->mistakenItself('id, key and secret of an app', 'none of them', self::INSTALL);
+                $apps[] = new self('', '', '');
+
+                continue;
+            }
+
             $app = new self(
                 $section->text('id', '', 'the id of an app', 'set FANFARE_APP_ID'),
                 $section->text('key', '', 'the public key of an app', 'set FANFARE_APP_KEY'),

@@ -6,6 +6,7 @@ namespace Fanfare\Laravel\Config;
 
 use Closure;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
+use Illuminate\Contracts\Config\Repository;
 
 /**
  * The configuration of one broadcasting connection, checked when it is first needed and again when the
@@ -28,6 +29,19 @@ final class ConnectionConfig
      * @param  array<array-key, mixed>  $connection
      */
     public function __construct(private readonly Closure $fanfare, private readonly array $connection) {}
+
+    /**
+     * The connection whose broadcasts are meant where none is named: the default one, if that is Fanfare's.
+     *
+     * @return array<array-key, mixed>
+     */
+    public static function ofDefault(Repository $config): array
+    {
+        $default = $config->get('broadcasting.default');
+        $connection = is_string($default) ? $config->get("broadcasting.connections.{$default}") : null;
+
+        return is_array($connection) && ($connection['driver'] ?? null) === 'fanfare' ? $connection : [];
+    }
 
     /**
      * The same object for as long as the configuration is the same.

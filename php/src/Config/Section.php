@@ -176,6 +176,14 @@ final readonly class Section
     }
 
     /**
+     * Whether nothing is there that text() could take.
+     */
+    public function isUnset(string $key): bool
+    {
+        return in_array($this->values[$key] ?? '', ['', []], true);
+    }
+
+    /**
      * Whether something is there that holds nothing.
      */
     public function isEmpty(string $key): bool
@@ -247,7 +255,7 @@ final readonly class Section
      *
      * @return list<int>
      */
-    public function integers(string $key, int $min, int $max): array
+    public function integers(string $key, int $min, int $max, string $remedy = ''): array
     {
         $value = $this->value($key, []);
 
@@ -264,7 +272,7 @@ final readonly class Section
         $numbers = [];
 
         foreach ($value as $entry) {
-            $number = $this->number($key, $entry, $min, $max);
+            $number = $this->number($key, $entry, $min, $max, $remedy);
 
             if ($number !== null) {
                 $numbers[] = $number;
@@ -407,6 +415,14 @@ final readonly class Section
         return null;
     }
 
+    /**
+     * Notes that the section as a whole is not as expected.
+     */
+    public function mistakenItself(string $expected, string $found, string $remedy): void
+    {
+        $this->mistakes->note($this->path, $expected, $found, $remedy);
+    }
+
     private function value(string $key, mixed $default): mixed
     {
         $value = $this->values[$key] ?? null;
@@ -414,7 +430,7 @@ final readonly class Section
         return $value === null || $value === '' ? $default : $value;
     }
 
-    private function number(string $key, mixed $value, int $min, int $max): ?int
+    private function number(string $key, mixed $value, int $min, int $max, string $remedy = ''): ?int
     {
         // Eighteen digits always fit; a longer run of digits would silently become PHP_INT_MAX.
         if (is_string($value) && preg_match('/\A-?\d{1,18}\z/', $value) === 1) {
@@ -423,7 +439,7 @@ final readonly class Section
 
         if (! is_int($value) || $value < $min || $value > $max) {
             $bounds = $max === PHP_INT_MAX ? "from {$min}" : "from {$min} to {$max}";
-            $this->mistaken($key, "a whole number {$bounds}", $value);
+            $this->mistaken($key, "a whole number {$bounds}", $value, $remedy);
 
             return null;
         }

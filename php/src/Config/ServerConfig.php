@@ -55,7 +55,13 @@ final readonly class ServerConfig
     {
         $mistakes = new Mistakes;
         $root = new Section(self::overridden($fanfare, $overrides), 'fanfare', $mistakes);
-        $server = $root->section('server');
+        // What the command line says wins, and is reported as its own.
+        $server = $root->section('server')->under(new Section(
+            array_intersect_key($overrides, ['host' => true, 'port' => true]),
+            'fanfare.server',
+            $mistakes,
+            ['host' => '--host', 'port' => '--port'],
+        ));
         $log = $server->section('log');
         $server->only(self::KEYS);
         $log->only(['level', 'format']);
@@ -89,7 +95,7 @@ final readonly class ServerConfig
             $server->texts('trusted_proxies', 'an address, a network such as 10.0.0.0/8, or *', self::isProxy(...)),
             SocketPath::read($root),
             $mode,
-            $server->integers('socket_uids', 0, 4_294_967_294),
+            $server->integers('socket_uids', 0, 4_294_967_294, 'the id of a user is what `id -u www-data` says'),
             $server->optionalInteger('shards', 1, 64),
             $log->oneOf('level', 'info', ['error', 'warn', 'info', 'debug', 'trace']),
             $log->oneOf('format', 'text', ['text', 'json']),
@@ -169,7 +175,7 @@ final readonly class ServerConfig
             $server['log'] = ['level' => $overrides['log_level']] + (is_array($server['log'] ?? null) ? $server['log'] : []);
         }
 
-        $fanfare['server'] = array_intersect_key($overrides, ['host' => true, 'port' => true]) + $server;
+        $fanfare['server'] = $server;
 
         if (isset($overrides['socket'])) {
             $fanfare['socket'] = $overrides['socket'];

@@ -93,9 +93,10 @@ final class DoctorCommand extends Command
             }
         }
 
+        $warnings = $counts['warning'].($counts['warning'] === 1 ? ' warning' : ' warnings');
         $this->output->writeln(['', match (true) {
-            $counts['error'] > 0 => "<fg=red>{$counts['error']} of these do not work</>, {$counts['warning']} warnings.",
-            $counts['warning'] > 0 => "<fg=yellow>Everything works, with {$counts['warning']} warnings.</>",
+            $counts['error'] > 0 => "<fg=red>{$counts['error']} of these do not work</>, {$warnings}.",
+            $counts['warning'] > 0 => "<fg=yellow>Everything works, with {$warnings}.</>",
             default => '<fg=green>Everything works.</>',
         }]);
 

@@ -112,7 +112,7 @@ final class InstallCommand extends Command
             if (isset($declined[$change->path]) || ! $this->mayMake($change, $app)) {
                 $declined[$change->path] = true;
                 $isComplete = false;
-                $this->components->warn("Left out: {$app->shown($change->path)} ({$change->why}).");
+                $this->components->warn("Left out: {$app->shown($change->path)} ({$change->why}).".($change->replaces && ! $this->input->isInteractive() ? ' It would replace what you wrote: `php artisan fanfare:install --force` does it.' : ''));
 
                 continue;
             }
@@ -224,7 +224,7 @@ final class InstallCommand extends Command
             ? $this->components->warn('The server\'s binary "fanfare" was not found in vendor/bin or on the PATH.')
             : $this->components->info("The server's binary is {$binary}.");
 
-        if (($remedy !== null || $binary === null) && $parts->build() !== null) {
+        if (($remedy !== null && ! Parts::hasExtension() || $binary === null) && $parts->build() !== null) {
             $this->output->writeln(['  `php artisan fanfare:install --build` builds what is missing, here.', ''], OutputInterface::OUTPUT_RAW);
         }
 

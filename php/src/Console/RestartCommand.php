@@ -36,14 +36,19 @@ final class RestartCommand extends Command
 
         Nothing that PHP broadcasts meanwhile is lost while its process lives; clients reconnect by themselves.
 
-        Exit codes: <info>0</info> another one serves; <info>1</info> none runs, this user may not, it did not leave in time, or nothing started another one; <info>64</info> mistakes in the configuration.
+        Exit codes: <info>0</info> another one serves; <info>1</info> none runs, this user may not, it did not leave in time, or nothing started another one; <info>64</info> mistakes in the configuration or the options.
         HELP;
 
     public function handle(Repository $config): int
     {
         $socket = $this->option('socket');
-        $timeout = (float) $this->option('timeout');
-        $wait = (float) $this->option('wait');
+        $mistakes = [];
+        $timeout = Seconds::read('timeout', $this->option('timeout'), $mistakes);
+        $wait = Seconds::read('wait', $this->option('wait'), $mistakes);
+
+        if ($mistakes !== []) {
+            return $this->fault(implode("\n", $mistakes), 64);
+        }
 
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);

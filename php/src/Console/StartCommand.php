@@ -4,12 +4,15 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Console;
 
+use Fanfare\Laravel\Config\ConnectionConfig;
+use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Exceptions\BinaryNotFound;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerNotStarted;
 use Fanfare\Laravel\Server\BinaryLocator;
 use Fanfare\Laravel\Server\ServerProcess;
+use Fanfare\Laravel\Server\Versions;
 use Fanfare\Laravel\Server\Watch;
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
@@ -51,11 +54,30 @@ final class StartCommand extends Command
             }
 
             $server = ServerConfig::from((array) $config->get('fanfare'), $this->overrides(), (array) $config->get('database.redis'));
-            $process = new ServerProcess($locator->locate($server->binary), ['serve', '--config', '-', '--stop-with-parent']);
+            $binary = $locator->locate($server->binary);
+            $fault = Versions::installed($locator, $server->binary)->binaryFault;
+
+            // What is no server could end at once and well, and be taken for one that was told to.
+            if ($fault !== null) {
+                $this->fault("{$fault} Set FANFARE_BINARY to the server's executable.");
+
+                return self::FAILURE;
+            }
+
+            $this->warnOfPublishing($config);
+            $process = new ServerProcess($binary, ['serve', '--config', '-', '--stop-with-parent']);
 
             $this->components->info("Starting Fanfare on {$server->listen()}, socket {$server->socket}. Press Ctrl+C to stop it.");
 
-            return $process->run($server->toJson());
+            $code = $process->run($server->toJson());
+
+            $signal = $process->endedBy();
+
+            if ($signal !== null) {
+                $this->fault("The server was ended by signal {$signal}".($signal === 9 ? ' (out of memory? See `dmesg`).' : '.'));
+            }
+
+            return $code;
         } catch (InvalidConfiguration $e) {
             $this->fault($e->getMessage());
 
@@ -64,6 +86,18 @@ final class StartCommand extends Command
             $this->fault($e->getMessage());
 
             return self::FAILURE;
+        }
+    }
+
+    /**
+     * The server can serve with what keeps PHP from broadcasting; whoever starts it wants to know all the same.
+     */
+    private function warnOfPublishing(Repository $config): void
+    {
+        try {
+            PublisherConfig::from((array) $config->get('fanfare'), ConnectionConfig::ofDefault($config));
+        } catch (InvalidConfiguration $e) {
+            $this->fault("The server starts, but PHP cannot broadcast. {$e->getMessage()}");
         }
     }
 

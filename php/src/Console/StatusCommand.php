@@ -4,11 +4,13 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Console;
 
+use Fanfare\Laravel\Config\ConnectionConfig;
 use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerUnreachable;
 use Fanfare\Laravel\Server\BinaryLocator;
+use Fanfare\Laravel\Server\CredentialsProbe;
 use Fanfare\Laravel\Server\Health;
 use Fanfare\Laravel\Server\Inspector;
 use Fanfare\Laravel\Server\Rates;
@@ -51,9 +53,10 @@ final class StatusCommand extends Command
 
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);
-            $ways = new WaysOut(PublisherConfig::from((array) $config->get('fanfare'), self::connection($config)));
+            $ways = new WaysOut(PublisherConfig::from((array) $config->get('fanfare'), ConnectionConfig::ofDefault($config)));
             $inspector = new Inspector($server->socket);
             $status = $inspector->status();
+            $fault = CredentialsProbe::fault(['socket' => $server->socket] + (array) $config->get('fanfare'), ConnectionConfig::ofDefault($config));
             $rates = (float) $interval > 0 ? Rates::measured($inspector, $status, (float) $interval) : null;
         } catch (InvalidConfiguration $e) {
             return $this->fault($e->getMessage(), 'configuration', 64);
@@ -63,26 +66,13 @@ final class StatusCommand extends Command
 
         $status = $rates === null ? $status : $rates->now;
         $versions = Versions::installed($locator, $server->binary);
-        $problems = Health::problems($status, $versions, $server, $ways);
+        $problems = Health::problems($status, $versions, $server, $ways, $fault);
 
         $this->option('json')
             ? $this->writeJson($status, $versions, $rates, $problems, $ways)
             : $this->writeTable($status, $versions, $rates, $problems, $server, $ways);
 
         return $problems === [] ? self::SUCCESS : self::FAILURE;
-    }
-
-    /**
-     * The connection whose broadcasts are meant: the default one, if that is Fanfare's.
-     *
-     * @return array<array-key, mixed>
-     */
-    private static function connection(Repository $config): array
-    {
-        $default = $config->get('broadcasting.default');
-        $connection = is_string($default) ? $config->get("broadcasting.connections.{$default}") : null;
-
-        return is_array($connection) && ($connection['driver'] ?? null) === 'fanfare' ? $connection : [];
     }
 
     /**

@@ -30,13 +30,18 @@ final class StopCommand extends Command
         Finds the server by the lock beside its socket, whoever started it, and sends it SIGTERM. It drains what PHP has committed and tells clients to
         connect again. A supervisor that restarts whatever ends will start another one: stop it there instead (systemctl stop, supervisorctl stop).
 
-        Exit codes: <info>0</info> it has left; <info>1</info> none runs, this user may not, or it did not leave in time; <info>64</info> mistakes in the configuration.
+        Exit codes: <info>0</info> it has left; <info>1</info> none runs, this user may not, or it did not leave in time; <info>64</info> mistakes in the configuration or the options.
         HELP;
 
     public function handle(Repository $config): int
     {
         $socket = $this->option('socket');
-        $timeout = (float) $this->option('timeout');
+        $mistakes = [];
+        $timeout = Seconds::read('timeout', $this->option('timeout'), $mistakes);
+
+        if ($mistakes !== []) {
+            return $this->fault(implode("\n", $mistakes), 64);
+        }
 
         try {
             $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);

@@ -25,7 +25,7 @@ final readonly class BinaryCheck implements Check
             yield Finding::error(
                 (string) $versions->binaryFault,
                 $versions->path === null
-                    ? 'Download or build the server (docs/extension.md, docs/commands.md), or set FANFARE_BINARY to where it is.'
+                    ? 'Run `php artisan fanfare:install`, which sets FANFARE_BINARY where a checkout has built it (--build builds it); or download the server (docs/extension.md, docs/commands.md), and set FANFARE_BINARY to where it is.'
                     : 'It is damaged, or built for another machine: install the one for '.php_uname('m').'.',
             );
 
@@ -58,6 +58,9 @@ final readonly class BinaryCheck implements Check
 
         yield $process->isSuccessful()
             ? Finding::good('It takes this configuration.')
-            : Finding::error('It refuses this configuration: '.trim($process->getErrorOutput()), 'Correct config/fanfare.php or .env.');
+            : Finding::error(
+                'It refuses this configuration: '.trim($process->getErrorOutput()),
+                'Correct config/fanfare.php or .env (id, key and secret of apps[0] are FANFARE_APP_ID, FANFARE_APP_KEY and FANFARE_APP_SECRET).',
+            );
     }
 }

@@ -26,11 +26,13 @@ final readonly class CliExtensionCheck implements Check
 
         $scanned = defined('PHP_CONFIG_FILE_SCAN_DIR') ? PHP_CONFIG_FILE_SCAN_DIR : '';
 
+        $fault = ExtensionFault::ofCommandLine();
+
         yield ExtensionRemedy::finding(
             $subject->waysOut(false),
-            'PHP '.PHP_VERSION.' ('.PHP_BINARY.', '.(PHP_ZTS ? 'ZTS' : 'NTS').') has not loaded the extension "fanfare"',
+            'PHP '.PHP_VERSION.' ('.PHP_BINARY.', '.(PHP_ZTS ? 'ZTS' : 'NTS').') has not loaded the extension "fanfare"'.$fault?->clause(),
             'queue workers and commands',
-            ExtensionRemedy::for('cli', PHP_VERSION, php_ini_loaded_file() ?: 'a php.ini', $scanned === '' ? '(none)' : $scanned),
+            ExtensionRemedy::for('cli', PHP_VERSION, php_ini_loaded_file() ?: 'a php.ini', $scanned === '' ? '(none)' : $scanned, $fault),
         );
     }
 }

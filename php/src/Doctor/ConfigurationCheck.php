@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Doctor;
 
+use Fanfare\Laravel\Config\AppCredentials;
+
 /**
  * config/fanfare.php and the variables behind it: every mistake, and whether a cached copy is stale.
  */
@@ -19,7 +21,11 @@ final readonly class ConfigurationCheck implements Check
         $mistakes = $subject->mistakes();
 
         foreach ($mistakes as $mistake) {
-            yield Finding::error($mistake, 'Correct config/fanfare.php or .env; then `php artisan config:clear` if the configuration is cached.');
+            yield Finding::error(
+                $mistake,
+                (str_ends_with($mistake, AppCredentials::INSTALL) ? 'Run `php artisan fanfare:install`' : 'Correct config/fanfare.php or .env')
+                .'; then `php artisan config:clear` if the configuration is cached.',
+            );
         }
 
         if ($mistakes === []) {

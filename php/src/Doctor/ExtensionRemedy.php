@@ -14,7 +14,7 @@ final readonly class ExtensionRemedy
     /**
      * @param  string  $scanned  the directory whose ini files that PHP reads, or (none)
      */
-    public static function for(string $sapi, string $version, string $ini, string $scanned): string
+    public static function for(string $sapi, string $version, string $ini, string $scanned, ?ExtensionFault $fault = null): string
     {
         $minor = implode('.', array_slice(explode('.', $version), 0, 2));
         $file = self::file();
@@ -25,6 +25,14 @@ final readonly class ExtensionRemedy
             $file !== null => "{$file} is there.",
             default => "Install fanfare.so for PHP {$minor}: `pie install fanfare/fanfare`, or `make build` in a checkout (docs/extension.md).",
         };
+
+        if ($fault !== null && $fault->ini !== null) {
+            return (
+                "Correct its line \"extension=\" in {$fault->ini}"
+                .($file === null ? ", or install the file that it names: {$get}" : ": extension={$file}")
+                .($sapi === 'fpm' ? "; then restart PHP-FPM (`systemctl restart php{$minor}-fpm`)." : '.')
+            );
+        }
 
         return (
             "{$get} Put \"extension="

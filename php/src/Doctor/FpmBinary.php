@@ -24,6 +24,7 @@ final readonly class FpmBinary
      * @param  string|null  $extension  the version of the one that all its pools load
      * @param  list<FpmPool>  $pools  none when they could not be read
      * @param  bool  $endsWorkersAtOnce  whether a stop or a reload does not let them finish
+     * @param  ExtensionFault|null  $fault  why it could not load the extension, if it was told to
      */
     private function __construct(
         public string $path,
@@ -33,6 +34,7 @@ final readonly class FpmBinary
         public string $scanned,
         public array $pools,
         public bool $endsWorkersAtOnce,
+        public ?ExtensionFault $fault,
     ) {}
 
     /**
@@ -79,6 +81,25 @@ final readonly class FpmBinary
         return array_values(array_unique(array_diff(array_map(static fn (FpmPool $pool): string => $pool->user, $this->pools), ['undefined'])));
     }
 
+    /**
+     * Whether any php-fpm runs on this machine, or whether that cannot be seen.
+     */
+    public static function runs(): bool
+    {
+        // Where the processes of others are hidden, the first one is too.
+        if (! is_readable('/proc/1/cmdline')) {
+            return true;
+        }
+
+        foreach (glob('/proc/[0-9]*/cmdline') ?: [] as $file) {
+            if (str_starts_with((string) @file_get_contents($file), 'php-fpm: master process')) {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     public function isOfThisPhp(): bool
     {
         return str_starts_with($this->version, PHP_MAJOR_VERSION.'.'.PHP_MINOR_VERSION.'.');
@@ -94,6 +115,7 @@ final readonly class FpmBinary
             return null;
         }
 
+        $parsed = preg_match('/^Additional \.ini files parsed => ((?:.*,\n)*.*)$/m', $info, $matches) === 1 ? explode(',', $matches[1]) : [];
         $configuration = (string) preg_replace('/^\[[^]]*\] NOTICE: /m', '', self::say($path, '-tt'));
 
         return new self(
@@ -105,6 +127,7 @@ final readonly class FpmBinary
             // "of this process => of the file"
             FpmPool::all($configuration, explode(' => ', $value('extension_dir') ?? '')[0]),
             preg_match('/^\s*process_control_timeout = 0s?$/m', $configuration) === 1,
+            ExtensionFault::of($info, array_map(trim(...), [...$parsed, $value('Loaded Configuration File') ?? ''])),
         );
     }
 

@@ -89,15 +89,23 @@ final readonly class FpmExtensionCheck implements Check
     private function missing(Subject $subject, FpmBinary $fpm, bool $isMeant, array $pools): Finding
     {
         $names = implode(', ', array_map(static fn (FpmPool $pool): string => $pool->name, $pools));
-        $message = "{$fpm->path} (PHP {$fpm->version}, {$fpm->ini}) does not load the extension \"fanfare\"".match (true) {
+        $message =
+            "{$fpm->path} (PHP {$fpm->version}, {$fpm->ini}) does not load the extension \"fanfare\"".match (true) {
                 $pools === [] => '; what its pools load by php_admin_value is not seen, since their configuration could not be read',
                 count($pools) < count($fpm->pools) => " in the pool {$names}",
                 default => '',
-            };
-        $remedy = ExtensionRemedy::for('fpm', $fpm->version, $fpm->ini, $fpm->scanned);
+            }
+            .$fpm->fault?->clause();
+        $remedy = ExtensionRemedy::for('fpm', $fpm->version, $fpm->ini, $fpm->scanned, $fpm->fault);
 
-        return $isMeant
-            ? ExtensionRemedy::finding($subject->waysOut(false), $message, 'requests', $remedy)
-            : Finding::note("{$message}.", "If it serves this application: {$remedy}");
+        if (! $isMeant) {
+            return Finding::note("{$message}.", "If it serves this application: {$remedy}");
+        }
+
+        $finding = ExtensionRemedy::finding($subject->waysOut(false), $message, 'requests', $remedy);
+
+        return $finding->severity === Severity::Error && ! FpmBinary::runs()
+            ? Finding::warning("{$finding->message} No php-fpm runs at the moment.", "If it serves this application: {$finding->remedy}")
+            : $finding;
     }
 }

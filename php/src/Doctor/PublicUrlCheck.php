@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Doctor;
 
+use Fanfare\Laravel\Server\CredentialsProbe;
 use Fanfare\Laravel\Server\ServerStatus;
 
 /**
@@ -24,7 +25,7 @@ final readonly class PublicUrlCheck implements Check
     {
         $key = array_values($subject->server()->apps ?? [])[0]->credentials->key ?? null;
         $running = $subject->running();
-        $url = $subject->url ?? ($running === null ? null : self::direct($running));
+        $url = $subject->url ?? ($running === null ? self::directOf($subject) : self::direct($running));
 
         if ($key === null || $url === null) {
             yield Finding::note(
@@ -32,7 +33,12 @@ final readonly class PublicUrlCheck implements Check
                 .(
                     $key === null
                         ? 'the configuration has mistakes.'
-                        : ($running === null ? 'no server runs, and no URL is known.' : 'the server speaks TLS for a name, and no URL is known.')
+                        : (
+                            $running === null
+                            && $subject->portAnswer() === null
+                                ? 'no server answers, and no URL is known.'
+                                : 'the server speaks TLS for a name, and no URL is known.'
+                        )
                 ),
                 'Set FANFARE_URL to where browsers connect, or give --url=https://….',
             );
@@ -64,7 +70,7 @@ final readonly class PublicUrlCheck implements Check
                 $handshake->event === 'pusher:connection_established' => Finding::good("A WebSocket client connects to {$url} ({$handshake->ms} ms)."),
                 $handshake->code === 4001 => Finding::error(
                     "{$url} leads to a server that has no app with this key.",
-                    'It is another server, or one that was started with another FANFARE_APP_KEY.',
+                    'It was started with another FANFARE_APP_KEY, or is another server. '.CredentialsProbe::REMEDY,
                 ),
                 default => Finding::error(
                     "{$url} accepts WebSockets, but says: ".($handshake->said === '' ? 'nothing' : $handshake->said),
@@ -103,7 +109,15 @@ final readonly class PublicUrlCheck implements Check
     {
         $address = $running->listen[0] ?? null;
 
-        // Listening on all addresses, it is reached at this one. A certificate is for a name, which is not known.
-        return $address === null || $running->tls ? null : 'http://'.strtr($address, ['0.0.0.0:' => '127.0.0.1:', '[::]:' => '[::1]:']).$running->path;
+        // A certificate is for a name, which is not known.
+        return $address === null || $running->tls ? null : 'http://'.PortAnswer::reachable($address).$running->path;
+    }
+
+    /**
+     * The same of a server that does not answer this user over its socket, as far as its port tells.
+     */
+    private static function directOf(Subject $subject): ?string
+    {
+        return $subject->server()?->tls === null ? $subject->portAnswer()?->url : null;
     }
 }

@@ -16,8 +16,9 @@ final readonly class QueueCheck implements Check
 
     public function findings(Subject $subject): iterable
     {
+        // QUEUE_CONNECTION=null in .env is no text, and Laravel throws away what is queued then.
         $name = $subject->queue['default'] ?? null;
-        $name = is_string($name) ? $name : 'sync';
+        $name = is_string($name) ? $name : 'null';
         $driver = $subject->queue['connections'][$name]['driver'] ?? $name;
 
         yield match ($driver) {

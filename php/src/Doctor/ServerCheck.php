@@ -13,6 +13,7 @@ use Fanfare\Laravel\Config\PublisherConfig;
 use Fanfare\Laravel\Exceptions\InvalidConfiguration;
 use Fanfare\Laravel\Exceptions\ServerUnreachable;
 use Fanfare\Laravel\Publishing\HttpPublisher;
+use Fanfare\Laravel\Server\CredentialsProbe;
 use Fanfare\Laravel\Server\Inspector;
 use Fanfare\Sidecar;
 use RuntimeException;
@@ -46,7 +47,12 @@ final readonly class ServerCheck implements Check
         }
 
         if ($status instanceof ServerUnreachable) {
-            yield Finding::error($status->getMessage(), 'See above; `php artisan fanfare:start` in a terminal shows what the server says.');
+            yield Finding::error(
+                $status->getMessage(),
+                $status->isForbidden()
+                    ? 'If PHP broadcasts as this user: run the server as this user, or let it in by FANFARE_SOCKET_UIDS and FANFARE_SOCKET_MODE.'
+                    : 'See above; `php artisan fanfare:start` in a terminal shows what the server says.',
+            );
 
             return;
         }
@@ -84,7 +90,12 @@ final readonly class ServerCheck implements Check
 
             return;
         } catch (RuntimeException $e) {
-            yield Finding::error("A broadcast is not accepted: {$e->getMessage()}", 'docs/extension.md ("When broadcast() throws") has every case.');
+            yield Finding::error(
+                "A broadcast is not accepted: {$e->getMessage()}",
+                CredentialsProbe::fault($subject->fanfare, $subject->fanfareConnection()) === null
+                    ? 'docs/extension.md ("When broadcast() throws") has every case.'
+                    : CredentialsProbe::REMEDY,
+            );
 
             return;
         }

@@ -6,6 +6,7 @@ namespace Fanfare\Laravel\Doctor;
 
 use Fanfare\Laravel\Config\ServerConfig;
 use Fanfare\Laravel\Config\SocketPath;
+use Fanfare\Laravel\Server\ServerLock;
 use Fanfare\Laravel\Server\ServerStatus;
 use Fanfare\Laravel\Server\User;
 
@@ -63,10 +64,30 @@ final readonly class SocketCheck implements Check
             );
         }
 
+        yield from $this->lock(new ServerLock($server->socket), $user);
+
         if (! is_writable($directory)) {
             yield Finding::warning(
                 ucfirst($user->describe())." may not write to {$directory}: a server of this user could not make its socket.",
                 'Start the server as a user that may, or choose another directory with FANFARE_SOCKET.',
+            );
+        }
+    }
+
+    /**
+     * What the server of another user has left keeps this user's from starting.
+     *
+     * @return iterable<Finding>
+     */
+    private function lock(ServerLock $lock, User $user): iterable
+    {
+        $owner = $lock->owner();
+
+        // With a server that runs, who may ask it is the question, not who could start another one.
+        if ($owner !== null && $lock->holder() === null && ! (is_readable($lock->path) && is_writable($lock->path))) {
+            yield Finding::error(
+                "{$lock->path} belongs to {$owner->describe()}, and {$user->describe()} may not write to it: a server of this user could not start.",
+                "If that user's server runs, stop it; then `rm {$lock->path}` as that user, and always start the server as the same one.",
             );
         }
     }
@@ -129,9 +150,12 @@ final readonly class SocketCheck implements Check
 
         if (! $user->may(2, $server->socket)) {
             $sound = false;
+            $directory = dirname($server->socket);
             yield Finding::error(
                 ucfirst($who).' may not write to the socket, which connecting needs.',
-                'Set FANFARE_SOCKET_MODE=0660 and give the directory a common group (`chgrp` and `chmod g+s`), or 0666: the server checks the user as well.',
+                'Let the socket have a group of that user\'s: `chgrp '
+                .($user->group() ?? 'GROUP')
+                ." {$directory} && chmod g+s {$directory}`, with FANFARE_SOCKET_MODE=0660; then restart the server. Or set FANFARE_SOCKET_MODE=0666: the server checks the user as well.",
             );
         }
 

@@ -26,6 +26,9 @@ final class Subject
 
     private ?Versions $versions = null;
 
+    /** False: not asked yet. */
+    private PortAnswer|false|null $portAnswer = false;
+
     /** @var list<FpmBinary>|null */
     private ?array $fpm = null;
 
@@ -150,6 +153,20 @@ final class Subject
         $status = $this->status();
 
         return $status instanceof ServerStatus ? $status : null;
+    }
+
+    /**
+     * The Fanfare server at the configured port, running() or not.
+     */
+    public function portAnswer(): ?PortAnswer
+    {
+        $server = $this->server();
+
+        if ($this->portAnswer === false) {
+            $this->portAnswer = $server === null ? null : PortAnswer::of($server);
+        }
+
+        return $this->portAnswer;
     }
 
     public function versions(): Versions

@@ -12,6 +12,8 @@ use OpenSSLCertificate;
  */
 final readonly class TlsFault
 {
+    public const string NO_TLS = 'The port does not speak TLS, or no version of it that is allowed here: correct the proxy, or use http:// or ws://.';
+
     private const string TRUSTED = 'Use a certificate that browsers trust (Let\'s Encrypt, for one). If an authority of your own issued it, this machine and every browser have to trust that authority.';
 
     private function __construct(public string $fault, public string $remedy) {}
@@ -37,7 +39,7 @@ final readonly class TlsFault
         return $certificate === null
             ? new self(
                 "cannot connect: {$reason}",
-                'The port does not speak TLS, or no version of it that is allowed here: correct the proxy, or use http:// or ws://.',
+                self::NO_TLS,
             )
             : self::distrusted($certificate);
     }

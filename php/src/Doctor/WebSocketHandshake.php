@@ -53,12 +53,21 @@ final readonly class WebSocketHandshake
         );
 
         if ($stream === false) {
-            // A fault of TLS leaves the error empty, and stands in PHP's last warning.
-            $reason = (string) $error !== '' ? (string) $error : error_get_last()['message'] ?? "error {$code}";
+            // A fault of TLS leaves the error empty, and stands in PHP's last warning, unless somebody handles those.
+            $reason = (string) $error !== '' ? (string) $error : error_get_last()['message'] ?? ($scheme === 'tls' ? 'no TLS answer' : "error {$code}");
             $reason = (string) preg_replace('/\s+/', ' ', $reason);
+
+            if (str_contains($reason, 'getaddrinfo')) {
+                return new self("the name {$parts['host']} is not known here", 'Correct the name in FANFARE_URL or --url, or DNS.');
+            }
 
             if ($scheme !== 'tls' || $code !== 0) {
                 return new self("cannot connect: {$reason}");
+            }
+
+            // A port that is silent would be so again.
+            if (((hrtime(true) - $began) / 1e9) >= $timeoutS) {
+                return new self('cannot connect: no TLS answer in time', TlsFault::NO_TLS);
             }
 
             $fault = TlsFault::of("tls://{$parts['host']}:{$port}", trim($parts['host'], '[]'), $reason, $timeoutS);

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Exceptions;
 
+use Fanfare\Laravel\Config\AppCredentials;
 use InvalidArgumentException;
 
 /**
@@ -25,12 +26,17 @@ final class InvalidConfiguration extends InvalidArgumentException
     public static function because(array $mistakes): self
     {
         $count = count($mistakes);
+        $ofCommandLine = array_filter($mistakes, static fn (string $mistake): bool => str_starts_with($mistake, '--'));
+        $cached = ' `php artisan config:clear` if the configuration is cached.';
+        $remedy = match (true) {
+            count($ofCommandLine) === $count => '',
+            // Where nothing has been set up there is nothing to correct.
+            $count === 1 && str_ends_with($mistakes[0], AppCredentials::INSTALL) => "\nThen, or if it has been done, run{$cached}",
+            default => "\nCorrect config/fanfare.php or the environment, and run{$cached}",
+        };
 
         return new self(
-            sprintf("Fanfare's configuration has %s:", $count === 1 ? 'a mistake' : "{$count} mistakes")
-            ."\n  - "
-            .implode("\n  - ", $mistakes)
-            ."\nCorrect config/fanfare.php or the environment, and run `php artisan config:clear` if the configuration is cached.",
+            sprintf("Fanfare's configuration has %s:", $count === 1 ? 'a mistake' : "{$count} mistakes")."\n  - ".implode("\n  - ", $mistakes).$remedy,
             $mistakes,
         );
     }

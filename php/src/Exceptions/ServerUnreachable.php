@@ -24,6 +24,14 @@ final class ServerUnreachable extends RuntimeException
         return in_array($this->reason, ['no_socket', 'nobody_listens', 'not_answering', 'broke_off'], true);
     }
 
+    /**
+     * Whether it is this user who may not ask, which says nothing against the server.
+     */
+    public function isForbidden(): bool
+    {
+        return in_array($this->reason, ['not_permitted', 'not_allowed'], true);
+    }
+
     public static function noSocket(string $socket): self
     {
         return new self(

@@ -65,19 +65,25 @@ final readonly class Change
             throw new RuntimeException("Expected to make the directory {$directory}, found that this user may not.");
         }
 
+        // Laravel's handler of warnings leaves nothing to ask for afterwards.
+        $reason = 'no reason given';
+        set_error_handler(static function (int $level, string $words) use (&$reason): bool {
+            $reason = $words;
+
+            return true;
+        });
         $partial = "{$path}.fanfare-".bin2hex(random_bytes(4));
         $mode = @fileperms($path);
         $written =
-            @file_put_contents($partial, $this->after) === strlen($this->after)
-            && ($mode === false || @chmod($partial, $mode & 0o7777))
-            && @rename($partial, $path);
+            file_put_contents($partial, $this->after) === strlen($this->after)
+            && ($mode === false || chmod($partial, $mode & 0o7777))
+            && rename($partial, $path);
+        restore_error_handler();
 
         if (! $written) {
             @unlink($partial);
 
-            throw new RuntimeException(
-                "Expected to write {$path}, found: ".(error_get_last()['message'] ?? 'no reason given').'. Check who owns it and its directory.',
-            );
+            throw new RuntimeException("Expected to write {$path}, found: {$reason}. Check who owns it and its directory.");
         }
     }
 }

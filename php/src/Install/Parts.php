@@ -39,6 +39,14 @@ final readonly class Parts
     }
 
     /**
+     * Whether there is an extension that only has to be loaded.
+     */
+    public static function hasExtension(): bool
+    {
+        return ExtensionRemedy::file() !== null;
+    }
+
+    /**
      * What to do about the extension; null when this PHP has loaded it.
      */
     public function extensionRemedy(): ?string

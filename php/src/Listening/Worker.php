@@ -27,6 +27,8 @@ final class Worker
     /** How often it is looked whether it is to be replaced: that may be a query. */
     private const int OUTDATED_S = 3;
 
+    private const string LEFT = 'The server has left. Its successor is waited for.';
+
     private bool $stops = false;
 
     private int $events = 0;
@@ -35,8 +37,8 @@ final class Worker
 
     private float $lookedAt;
 
-    /** What was said last about a server that is away. */
-    private ?string $missing = null;
+    /** Whether it was said that the server is away. */
+    private bool $isMissing = false;
 
     /**
      * @param  Closure(): bool  $outdated  whether code or configuration may be others by now
@@ -73,7 +75,7 @@ final class Worker
         while (! $this->isToEnd()) {
             try {
                 $conversation = Conversation::begin($this->socket, $this->app);
-                $this->missing = null;
+                $this->isMissing = false;
                 $pauseS = self::PAUSE_S;
                 $this->attend($conversation);
                 // Not to have a turn before itself.
@@ -83,7 +85,8 @@ final class Worker
                     throw $e;
                 }
 
-                $this->sayOnce("{$e->getMessage()} It is waited for.");
+                // A server that is killed closes what nobody has read yet, and says nothing.
+                $this->sayOnce($e->reason === 'broke_off' ? self::LEFT : "{$e->getMessage()} It is waited for.");
                 $this->pause($pauseS);
                 $pauseS = min(2 * $pauseS, self::PAUSE_MAX_S);
             }
@@ -98,7 +101,7 @@ final class Worker
             }
         }
 
-        $this->sayOnce('The server has left. Its successor is waited for.');
+        $this->sayOnce(self::LEFT);
     }
 
     /**
@@ -193,11 +196,14 @@ final class Worker
         return ! $this->stops;
     }
 
+    /**
+     * Once for each time that it is away: why exactly it cannot be reached changes while it goes and comes.
+     */
     private function sayOnce(string $words): void
     {
-        if ($words !== $this->missing) {
+        if (! $this->isMissing) {
             ($this->say)($words);
-            $this->missing = $words;
+            $this->isMissing = true;
         }
     }
 

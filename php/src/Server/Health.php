@@ -12,9 +12,10 @@ use Fanfare\Laravel\Config\ServerConfig;
 final readonly class Health
 {
     /**
+     * @param  string|null  $credentials  what the server has against those of this application
      * @return list<string>  nothing when all is well
      */
-    public static function problems(ServerStatus $status, Versions $versions, ServerConfig $config, WaysOut $ways): array
+    public static function problems(ServerStatus $status, Versions $versions, ServerConfig $config, WaysOut $ways, ?string $credentials): array
     {
         $problems = [];
 
@@ -34,14 +35,21 @@ final readonly class Health
             $problems[] = "The binary {$versions->path} is {$versions->binary}, the running server {$status->version}: `php artisan fanfare:restart` starts the new one.";
         }
 
+        $isKnown = true;
+
         foreach ($config->apps as $app) {
             $served = $status->apps[$app->credentials->id] ?? null;
 
             // One that is switched off here is meant to be off.
             if ($app->enabled !== false && ($served === null || ! $served['enabled'])) {
+                $isKnown = false;
                 $what = $served === null ? 'does not know' : 'has switched off';
                 $problems[] = "The server {$what} the app {$app->credentials->id} of this configuration: restart it after a change, or correct FANFARE_APP_ID.";
             }
+        }
+
+        if ($isKnown && $credentials !== null) {
+            $problems[] = "The server refuses broadcasts with the credentials of this configuration: {$credentials}. ".CredentialsProbe::REMEDY;
         }
 
         return $problems;

@@ -24,7 +24,9 @@ final readonly class Inspector
 
         try {
             return ServerStatus::from((array) json_decode($body, true, flags: JSON_THROW_ON_ERROR));
-        } catch (JsonException|UnexpectedValueException $e) {
+        } catch (JsonException) {
+            throw ServerUnreachable::answered($this->socket, 'an answer that is no JSON');
+        } catch (UnexpectedValueException $e) {
             throw ServerUnreachable::answered($this->socket, $e->getMessage());
         }
     }

@@ -206,6 +206,7 @@ final class LocalRequest
         throw match (true) {
             $code === self::EACCES => ServerUnreachable::notPermitted($socket, User::current()->describe()),
             $code === self::ENOENT => ServerUnreachable::noSocket($socket),
+            $code === self::ECONNREFUSED && @filetype($socket) !== 'socket' => ServerUnreachable::because($socket, 'it is another kind of file; move it away, or change FANFARE_SOCKET'),
             $code === self::ECONNREFUSED => ServerUnreachable::nobodyListens($socket),
             $code === self::EAGAIN, $code === self::ETIMEDOUT => ServerUnreachable::notAnswering($socket, $timeoutMs),
             default => ServerUnreachable::because($socket, (string) $error === '' ? "error {$code}" : (string) $error),

@@ -42,6 +42,8 @@ final class ServerProcess
 
     private bool $isRestarting = false;
 
+    private ?int $endedBy = null;
+
     /** Whether the end of the terminal is the end of this process: not with `nohup`, which takes it from our input. */
     private bool $followsTerminal = false;
 
@@ -72,6 +74,14 @@ final class ServerProcess
         $process = $this->start($configuration);
 
         return $supervised ? $this->supervise($process) : $this->exitCode(proc_close($process));
+    }
+
+    /**
+     * The signal that ended the server, if one did and that could be seen.
+     */
+    public function endedBy(): ?int
+    {
+        return $this->endedBy;
     }
 
     /**
@@ -133,7 +143,9 @@ final class ServerProcess
                 $status = proc_get_status($process);
 
                 if (! $status['running']) {
-                    return $status['signaled'] ? 128 + $status['termsig'] : $this->exitCode($status['exitcode']);
+                    $this->endedBy = $status['signaled'] ? $status['termsig'] : null;
+
+                    return $this->endedBy === null ? $this->exitCode($status['exitcode']) : 128 + $this->endedBy;
                 }
 
                 $info = [];

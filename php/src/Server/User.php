@@ -34,6 +34,17 @@ final readonly class User
         return $found === false ? null : $found['name'];
     }
 
+    /**
+     * The name of its own group.
+     */
+    public function group(): ?string
+    {
+        $user = function_exists('posix_getpwuid') ? posix_getpwuid($this->id) : false;
+        $group = $user !== false && function_exists('posix_getgrgid') ? posix_getgrgid($user['gid']) : false;
+
+        return is_array($group) && is_string($group['name'] ?? null) ? $group['name'] : null;
+    }
+
     public function describe(): string
     {
         $name = $this->name();

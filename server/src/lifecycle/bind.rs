@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,16 @@ pub enum BindError {
     NotASocket {
         /// The path.
         path: PathBuf,
+    },
+    /// A server of another user has left its lock.
+    #[error(
+        "cannot lock {path}: it belongs to user {owner}; if that user's server runs, stop it; then remove the file"
+    )]
+    ForeignLock {
+        /// The lock's path.
+        path: PathBuf,
+        /// The user's id.
+        owner: u32,
     },
     /// The system refuses the path.
     #[error("cannot {action} {path}: {source}; create its directory and let the server's user write there")]
@@ -196,6 +206,16 @@ fn bind_socket(path: &Path, mode: u32) -> Result<BoundSocket, BindError> {
     Ok(BoundSocket { listener: socket.into(), file })
 }
 
+/// Why a lock file cannot be opened. The directory is not to blame where a file of somebody else is.
+fn not_opened(path: &Path, source: io::Error) -> BindError {
+    match fs::metadata(path) {
+        Ok(found) if source.kind() == io::ErrorKind::PermissionDenied => {
+            BindError::ForeignLock { path: path.to_owned(), owner: found.uid() }
+        }
+        _ => BindError::Socket { action: "lock", path: path.to_owned(), source },
+    }
+}
+
 /// Locks `<socket>.lock`, which says who holds it. The file stays when the server ends: removing it would let a
 /// third server lock a new file while a second one waits for the old.
 fn lock(socket: &Path) -> Result<File, BindError> {
@@ -205,7 +225,7 @@ fn lock(socket: &Path) -> Result<File, BindError> {
     let failed = |source| BindError::Socket { action: "lock", path: path.clone(), source };
     let open =
         fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
-    let lock = open.map_err(failed)?;
+    let lock = open.map_err(|source| not_opened(&path, source))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {

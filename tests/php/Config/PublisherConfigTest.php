@@ -64,15 +64,15 @@ final class PublisherConfigTest extends TestCase
     public function test_all_mistakes_are_reported_at_once(): void
     {
         $mistakes = self::mistakes([
-            'apps' => [['id' => null, 'key' => '', 'secret' => null]],
+            'apps' => [['id' => 'one', 'key' => '', 'secret' => null], ['id' => null, 'key' => '', 'secret' => null]],
             'socket' => 'storage/fanfare.sock',
             'publish' => ['transport' => 'pigeon', 'ring_bytes' => 100_000, 'timeout_ms' => -1, 'connect_timeout_ms' => 'soon'],
         ]);
 
         self::assertSame([
-            'fanfare.apps.0.id: expected the id of an app, found nothing; set FANFARE_APP_ID',
             'fanfare.apps.0.key: expected the public key of an app, found an empty string; set FANFARE_APP_KEY',
             'fanfare.apps.0.secret: expected the secret of an app, found nothing; set FANFARE_APP_SECRET to a long random string',
+            'fanfare.apps.1: expected id, key and secret of an app, found none of them; run `php artisan fanfare:install`, which writes them',
             'fanfare.publish.ring_bytes: expected a power of two, found 100000',
             'fanfare.socket: expected an absolute path, found "storage/fanfare.sock"; PHP-FPM and the command line have different working directories',
             'fanfare.publish.transport: expected one of auto, ring, socket, http, found "pigeon"',

@@ -113,7 +113,7 @@ final class ServerConfigTest extends TestCase
         yield 'shards' => [['shards' => 0], 'fanfare.server.shards: expected a whole number from 1 to 64, found 0'];
         yield 'mode' => [['socket_mode' => 'rw'], 'fanfare.server.socket_mode: expected an octal mode as a string, such as "0660", found "rw"'];
         yield 'mode as a number' => [['socket_mode' => 0o660], 'fanfare.server.socket_mode: expected an octal mode as a string, such as "0660", found 432'];
-        yield 'uids' => [['socket_uids' => 'www-data'], 'fanfare.server.socket_uids: expected a whole number from 0 to 4294967294, found "www-data"'];
+        yield 'uids' => [['socket_uids' => 'www-data'], 'fanfare.server.socket_uids: expected a whole number from 0 to 4294967294, found "www-data"; the id of a user is what `id -u www-data` says'];
         yield 'log' => [['log' => 'debug'], 'fanfare.server.log: expected an array, found "debug"'];
         yield 'log level' => [['log' => ['level' => 'loud']], 'fanfare.server.log.level: expected one of error, warn, info, debug, trace, found "loud"'];
         yield 'path' => [['path' => 'ws'], 'fanfare.server.path: expected a path that begins with a slash, found "ws"; put a slash before it'];

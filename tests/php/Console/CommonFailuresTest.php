@@ -37,6 +37,17 @@ final class CommonFailuresTest extends TestCase
         }
     }
 
+    #[DataProvider('commands')]
+    public function test_where_nothing_has_been_set_up_the_installation_is_named(string $command): void
+    {
+        $failed = RunningServer::application($this->scratch, ['FANFARE_APP_ID' => '', 'FANFARE_APP_KEY' => '', 'FANFARE_APP_SECRET' => ''])->artisan($command);
+
+        self::assertSame(64, $failed->exitCode(), $failed->transcript);
+        self::assertStringContainsString('found none of them; run `php artisan fanfare:install`, which writes them', $failed->transcript);
+        self::assertStringContainsString('has a mistake:', $failed->transcript);
+        self::assertStringNotContainsString('Correct config/fanfare.php', $failed->transcript);
+    }
+
     public function test_what_needs_no_extension_works_without_it(): void
     {
         $application = RunningServer::application($this->scratch);

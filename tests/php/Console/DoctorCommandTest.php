@@ -15,6 +15,7 @@ use Fanfare\Laravel\Server\BinaryLocator;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
 use Fanfare\Laravel\Tests\Support\ExaminesInstallations;
 use Fanfare\Laravel\Tests\Support\OwnDirectory;
+use Fanfare\Laravel\Tests\Support\RunningFpm;
 use Fanfare\Laravel\Tests\Support\RunningServer;
 use Fanfare\Laravel\Tests\Support\ScratchApplication;
 use PHPUnit\Framework\TestCase;
@@ -47,6 +48,11 @@ final class DoctorCommandTest extends TestCase
             self::assertStringContainsString($words, $good);
         }
 
+        // Of one there is one.
+        $one = $server->application->run(['fanfare:doctor'], ['PATH' => $this->fpmThatLoadsTheExtension(), 'QUEUE_CONNECTION' => 'sync']);
+        self::assertSame(0, $one->exitCode());
+        self::assertMatchesRegularExpression('/with (1 warning|[2-9] warnings)\./', $one->transcript);
+
         // The same for people.
         $text = $server->application->run(['fanfare:doctor'], ['PATH' => $this->fpmThatLoadsTheExtension()]);
         self::assertSame(0, $text->exitCode());
@@ -58,7 +64,9 @@ final class DoctorCommandTest extends TestCase
     public function test_an_extension_that_is_not_loaded_is_named_for_each_sapi_with_the_file_to_write(): void
     {
         $server = new RunningServer($this->scratch, ['FANFARE_FALLBACK' => 'none']);
+        $fpm = new RunningFpm($this->scratch, 1, extension: false);
         $found = $this->examine($server->application, ['PHP_INI_SCAN_DIR' => null]);
+        $fpm->stop();
 
         foreach (['Extension (command line)' => '/cli/', 'Extension (PHP-FPM)' => '/fpm/'] as $check => $place) {
             $error = self::error($found, $check);
@@ -69,7 +77,38 @@ final class DoctorCommandTest extends TestCase
 
         self::assertStringContainsString('restart PHP-FPM', self::error($found, 'Extension (PHP-FPM)')['remedy']);
 
+        // Other tests may have started one of their own.
+        if (! FpmBinary::runs()) {
+            $idle = self::one($this->examine($server->application, ['PHP_INI_SCAN_DIR' => null]), 'Extension (PHP-FPM)');
+            self::assertSame('warning', $idle['severity']);
+            self::assertStringContainsString('No php-fpm runs at the moment.', $idle['message']);
+        }
+
         $server->stop();
+    }
+
+    public function test_an_extension_that_is_named_and_does_not_load_is_told_with_phps_words(): void
+    {
+        $application = RunningServer::application($this->scratch, ['FANFARE_FALLBACK' => 'none']);
+        $real = FpmBinary::all((string) getenv('PATH'))[0]->path ?? self::markTestSkipped('there is no php-fpm here');
+        $fpm = new RunningFpm($this->scratch, 1, extension: false);
+
+        foreach (['/nonexistent/fanfare.so' => 'cannot open shared object file', $this->scratch->file('fanfare.so', 'broken') => 'file too short|invalid ELF header'] as $file => $reason) {
+            $ini = ['Extension (command line)' => $this->scratch->file('cli/fanfare.ini', "extension={$file}\n")];
+            $ini['Extension (PHP-FPM)'] = $this->scratch->file('fpm/fanfare.ini', "extension={$file}\n");
+            $scan = $this->scratch->path('fpm');
+            $this->scratch->file('bin/php-fpm', "#!/bin/sh\nPHP_INI_SCAN_DIR=:{$scan} exec {$real} \"\$@\"\n", 0o755);
+            $found = $this->examine($application, ['PHP_INI_SCAN_DIR' => ":{$this->scratch->path('cli')}", 'PATH' => $this->scratch->path('bin').':/usr/bin:/bin'], through: ['sh', '-c', 'exec "$@" 2>/dev/null', 'quiet']);
+
+            foreach ($ini as $check => $named) {
+                $error = self::error($found, $check);
+                self::assertStringContainsString("though {$named} names it: Unable to load dynamic library '{$file}'", $error['message']);
+                self::assertMatchesRegularExpression("/{$reason}/", $error['message']);
+                self::assertStringStartsWith("Correct its line \"extension=\" in {$named}", $error['remedy']);
+            }
+        }
+
+        $fpm->stop();
     }
 
     public function test_what_pools_of_php_fpm_load_by_themselves_is_seen(): void
@@ -77,6 +116,7 @@ final class DoctorCommandTest extends TestCase
         $file = (string) realpath(ChatApplication::path('../../target/fanfare.so'));
         $pool = fn (string $name, string $further): string => "[{$name}]\nlisten = {$this->scratch->path($name)}\nuser = root\npm = static\npm.max_children = 1\n{$further}\n";
         $application = RunningServer::application($this->scratch, ['FANFARE_FALLBACK' => 'none']);
+        $fpm = new RunningFpm($this->scratch, 1, extension: false);
         $of = fn (string ...$pools): array => array_values(array_filter(
             $this->examine($application, ['PATH' => $this->fpmWith("[global]\nerror_log = /dev/stderr\n".implode($pools))]),
             static fn (array $finding): bool => $finding['check'] === 'Extension (PHP-FPM)',
@@ -102,6 +142,7 @@ final class DoctorCommandTest extends TestCase
 
         $unread = $of('[www');
         self::assertStringContainsString('what its pools load by php_admin_value is not seen', self::error($unread, 'Extension (PHP-FPM)')['message']);
+        $fpm->stop();
     }
 
     public function test_without_the_extension_the_slower_way_is_tried_and_named(): void
@@ -127,6 +168,31 @@ final class DoctorCommandTest extends TestCase
         self::assertStringContainsString('ss -ltnp', self::error($found, 'Port')['remedy']);
     }
 
+    public function test_a_server_that_this_user_may_not_ask_or_that_has_another_socket_is_no_other_program(): void
+    {
+        $server = new RunningServer($this->scratch);
+        $port = ['FANFARE_PORT' => (string) $server->port];
+        chmod($this->socket, 0);
+        chmod("{$this->socket}.lock", 0);
+
+        $found = $this->examine(RunningServer::application($this->scratch, $port), through: ScratchApplication::withoutPrivileges());
+        self::assertStringContainsString('may open the Unix socket', self::error($found, 'Server')['message']);
+        self::assertStringContainsString('let it in by FANFARE_SOCKET_UIDS', self::error($found, 'Server')['remedy']);
+        self::assertStringNotContainsString('.lock', implode("\n", array_column($found, 'message')));
+        self::assertSame(
+            ['note', "A server runs that this user may not ask, and something listens on 127.0.0.1:{$server->port}: a Fanfare server."],
+            [self::one($found, 'Port')['severity'], self::one($found, 'Port')['message']],
+        );
+        self::assertStringContainsString("A WebSocket client connects to http://127.0.0.1:{$server->port}", implode("\n", array_column($found, 'message')));
+
+        $found = $this->examine(RunningServer::application($this->scratch, $port + ['FANFARE_SOCKET' => $this->scratch->path('other.sock')]));
+        self::assertSame("A Fanfare server with another socket listens on 127.0.0.1:{$server->port}.", self::error($found, 'Port')['message']);
+        self::assertStringContainsString('Set FANFARE_SOCKET', self::error($found, 'Port')['remedy']);
+        self::assertStringContainsString("A WebSocket client connects to http://127.0.0.1:{$server->port}", implode("\n", array_column($found, 'message')));
+
+        $server->stop();
+    }
+
     public function test_a_server_that_is_frozen_is_told_from_one_that_is_not_there(): void
     {
         $server = new RunningServer($this->scratch);
@@ -148,6 +214,10 @@ final class DoctorCommandTest extends TestCase
         self::assertStringContainsString('that is 108 bytes', $messages);
         self::assertStringContainsString('FANFARE_APP_SECRET', $messages);
         self::assertSame('note', self::one($found, 'Server')['severity']);
+
+        $nothing = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_ID' => '', 'FANFARE_APP_KEY' => '', 'FANFARE_APP_SECRET' => '', 'FANFARE_BINARY' => '']), ['PATH' => '/usr/bin:/bin']);
+        self::assertStringStartsWith('Run `php artisan fanfare:install`', self::error($nothing, 'Configuration')['remedy']);
+        self::assertStringStartsWith('Run `php artisan fanfare:install`', self::error($nothing, 'Binary')['remedy']);
     }
 
     public function test_mistakes_that_only_the_server_knows_are_told_by_its_binary(): void
@@ -155,6 +225,7 @@ final class DoctorCommandTest extends TestCase
         $found = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_KEY' => 'a key']));
 
         self::assertStringContainsString('apps[0].key', self::error($found, 'Binary')['message']);
+        self::assertStringContainsString('FANFARE_APP_KEY', self::error($found, 'Binary')['remedy']);
     }
 
     public function test_a_directory_that_is_not_there_is_told(): void
@@ -177,6 +248,8 @@ final class DoctorCommandTest extends TestCase
         self::assertStringContainsString('The server turns away the user www-data', $found[0]);
         self::assertStringContainsString("may not enter {$this->scratch->path('')}", $found[1]);
         self::assertStringContainsString('may not write to the socket', $found[2]);
+        $remedies = implode("\n", array_column($this->examine($server->application), 'remedy'));
+        self::assertStringContainsString("`chgrp www-data {$this->scratch->path('')} && chmod g+s {$this->scratch->path('')}`, with FANFARE_SOCKET_MODE=0660; then restart", $remedies);
 
         $server->stop();
     }
@@ -187,6 +260,11 @@ final class DoctorCommandTest extends TestCase
 
         $secret = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_SECRET' => 'another-secret']));
         self::assertStringContainsString('A broadcast is not accepted', self::error($secret, 'Server')['message']);
+        self::assertStringStartsWith('If .env was changed since the server was started: `php artisan fanfare:restart`.', self::error($secret, 'Server')['remedy']);
+
+        $key = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_KEY' => 'another']));
+        self::assertStringStartsWith('If .env was changed', self::error($key, 'Server')['remedy']);
+        self::assertStringContainsString('`php artisan fanfare:restart`', self::error($key, 'Public URL')['remedy']);
 
         $id = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_ID' => 'other']));
         self::assertStringContainsString('It does not know the app other of this configuration, but test', self::error($id, 'Server')['message']);
@@ -219,11 +297,21 @@ final class DoctorCommandTest extends TestCase
 
         $file = self::error($this->examine(RunningServer::application($this->scratch)), 'Socket');
         self::assertStringContainsString("{$this->socket} is a file, where the server wants to make its socket", $file['message']);
+        self::assertStringContainsString('it is another kind of file; move it away', self::error($this->examine(RunningServer::application($this->scratch)), 'Server')['message']);
 
         $closed = RunningServer::application($this->scratch, ['FANFARE_SOCKET' => $this->scratch->path('closed/f.sock')]);
         $warnings = array_column(array_filter($this->examine($closed, through: ScratchApplication::withoutPrivileges()), static fn (array $finding): bool => $finding['check'] === 'Socket' && $finding['severity'] === 'warning'), 'message');
         self::assertCount(1, $warnings);
         self::assertStringContainsString("may not write to {$this->scratch->path('closed')}", $warnings[0]);
+    }
+
+    public function test_a_lock_that_a_server_of_another_user_has_left_is_told(): void
+    {
+        $this->scratch->file('fanfare.sock.lock', "1\n", 0);
+
+        $lock = self::error($this->examine(RunningServer::application($this->scratch), through: ScratchApplication::withoutPrivileges()), 'Socket');
+        self::assertStringContainsString("{$this->socket}.lock belongs to the user", $lock['message']);
+        self::assertStringContainsString("stop it; then `rm {$this->socket}.lock`", $lock['remedy']);
     }
 
     public function test_another_port_than_the_configured_one_and_one_that_cannot_be_are_told(): void
@@ -264,6 +352,10 @@ final class DoctorCommandTest extends TestCase
 
         $queue = [...(new QueueCheck)->findings(self::subject(queue: ['default' => 'nowhere', 'connections' => ['nowhere' => ['driver' => 'null']]]))][0];
         self::assertSame([Severity::Error, 'The queue is "null": ShouldBroadcast events are thrown away.'], [$queue->severity, $queue->message]);
+
+        // Which Laravel's env() makes no text of, but nothing.
+        $found = $this->examine(RunningServer::application($this->scratch, ['QUEUE_CONNECTION' => 'null']));
+        self::assertSame('The queue is "null": ShouldBroadcast events are thrown away.', self::error($found, 'Queue')['message']);
     }
 
     public function test_broadcasting_through_something_else_and_queues_that_matter_are_told(): void

@@ -122,6 +122,7 @@ final class DoctorPublicUrlTest extends TestCase
         $found = $this->examine(RunningServer::application($this->scratch, ['FANFARE_URL' => $url]));
 
         self::assertStringContainsString($words, self::error($found, 'Public URL')['message']);
+        self::assertSame(str_contains($url, '.invalid'), str_contains(self::error($found, 'Public URL')['remedy'], 'Correct the name'));
     }
 
     /**
@@ -131,7 +132,8 @@ final class DoctorPublicUrlTest extends TestCase
     {
         yield 'nobody there' => ['http://127.0.0.1:1', 'cannot connect: Connection refused'];
         yield 'no URL' => ['app.example', 'expected a URL such as'];
-        yield 'no name' => ['https://fanfare.invalid', 'cannot connect: '];
+        yield 'no name' => ['https://fanfare.invalid', 'the name fanfare.invalid is not known here'];
+        yield 'no name, without TLS' => ['http://fanfare.invalid', 'the name fanfare.invalid is not known here'];
     }
 
     public function test_another_key_and_no_tls_are_told_apart(): void
@@ -141,6 +143,12 @@ final class DoctorPublicUrlTest extends TestCase
         $tls = $this->examine($server->application, options: ["--url=https://127.0.0.1:{$server->port}"]);
         self::assertStringContainsString('cannot connect', self::error($tls, 'Public URL')['message']);
         self::assertStringContainsString('does not speak TLS', self::error($tls, 'Public URL')['remedy']);
+
+        // Accepted by the kernel, and never answered.
+        $silent = stream_socket_server('tcp://127.0.0.1:0');
+        $silence = $this->examine($server->application, options: ['--url=https://'.stream_socket_get_name($silent, false)]);
+        self::assertStringContainsString('cannot connect: no TLS answer', self::error($silence, 'Public URL')['message']);
+        self::assertStringContainsString('does not speak TLS', self::error($silence, 'Public URL')['remedy']);
 
         $other = $this->examine(RunningServer::application($this->scratch, ['FANFARE_APP_KEY' => 'other-key']), options: ["--url=http://127.0.0.1:{$server->port}"]);
         self::assertStringContainsString('no app with this key', self::error($other, 'Public URL')['message']);

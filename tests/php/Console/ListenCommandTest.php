@@ -269,6 +269,29 @@ final class ListenCommandTest extends TestCase
         $this->server = null;
     }
 
+    public function test_a_server_that_ends_without_a_word_has_left_and_that_is_said_once(): void
+    {
+        $this->serve();
+        $listen = $this->listening();
+        $this->server?->stop();
+        $listen->line('The server has left. Its successor is waited for.');
+        $this->server = null;
+
+        // What a server that is killed does with connections that nobody has read yet.
+        $socket = $this->scratch->path('f.sock');
+        @unlink($socket);
+        $killed = stream_socket_server("unix://{$socket}");
+        fclose(stream_socket_accept($killed, 30));
+        fclose(stream_socket_accept($killed, 30));
+        fclose($killed);
+        unlink($socket);
+
+        $this->serve();
+        $listen->line('Listening to what happens in the app test');
+        self::assertSame(1, substr_count($listen->transcript, 'waited for.'), $listen->transcript);
+        self::assertSame(0, $listen->signal(SIGTERM)->exitCode());
+    }
+
     public function test_one_variable_in_env_is_all_that_server_and_worker_need(): void
     {
         $env = ['FANFARE_APP_LISTENER' => 'true'];

@@ -98,7 +98,7 @@ final class MigrationGuideTest extends TestCase
         self::assertSame(str_replace('BROADCAST_CONNECTION=reverb', 'BROADCAST_CONNECTION=fanfare', $before), preg_replace('/\nFANFARE_BINARY=.*\n/', '', $app->read('.env')));
         $run($blocks[2]);
 
-        // "now says that no server runs, and otherwise finds nothing that does not work"
+        // "now says that no server runs; it also names port and public URL": here nobody has the port.
         $doctor = $this->sh($app, 'php artisan fanfare:doctor --json');
         self::assertSame(1, $doctor->exitCode());
         $errors = array_filter(json_decode($doctor->transcript, true, flags: JSON_THROW_ON_ERROR)['findings'], static fn (array $finding): bool => $finding['severity'] === 'error');

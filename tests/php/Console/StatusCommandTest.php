@@ -107,6 +107,22 @@ final class StatusCommandTest extends TestCase
         $server->stop();
     }
 
+    public function test_credentials_that_the_server_does_not_take_are_a_problem(): void
+    {
+        $server = new RunningServer($this->scratch);
+
+        foreach (['SECRET', 'KEY'] as $name) {
+            $status = RunningServer::application($this->scratch, ["FANFARE_APP_{$name}" => 'another'])->artisan('fanfare:status', '--interval=0');
+
+            self::assertSame(1, $status->exitCode());
+            $words = (string) preg_replace('/\s+/', ' ', $status->transcript);
+            self::assertStringContainsString('The server refuses broadcasts with the credentials of this configuration', $words);
+            self::assertStringContainsString('If .env was changed since the server was started: `php artisan fanfare:restart`', $words);
+        }
+
+        $server->stop();
+    }
+
     public function test_a_server_that_is_not_there_is_an_exit_code_and_a_remedy(): void
     {
         $application = RunningServer::application($this->scratch);
@@ -129,6 +145,19 @@ final class StatusCommandTest extends TestCase
         [$code, $report] = self::json($server->application->artisan('fanfare:status', '--json'));
 
         self::assertSame([1, 'nobody_listens'], [$code, $report['reason']]);
+    }
+
+    public function test_a_stranger_at_the_socket_is_told(): void
+    {
+        $stranger = stream_socket_server("unix://{$this->socket}");
+        $status = RunningServer::application($this->scratch)->artisan('fanfare:status', '--interval=0');
+        $client = stream_socket_accept($stranger, 30);
+        fread($client, 8_192);
+        fwrite($client, "HTTP/1.0 200 OK\r\n\r\n<html>");
+        fclose($client);
+
+        self::assertSame(1, $status->exitCode());
+        self::assertStringContainsString('found an answer that is no JSON', $status->transcript);
     }
 
     public function test_a_socket_that_this_user_may_not_open_is_told_apart(): void

@@ -107,6 +107,25 @@ final class StopAndRestartTest extends TestCase
     }
 
     #[DataProvider('commands')]
+    public function test_seconds_that_are_no_number_are_refused_before_the_server_is_told(string $command): void
+    {
+        $server = new RunningServer($this->scratch);
+
+        foreach ($command === 'fanfare:stop' ? ['timeout'] : ['timeout', 'wait'] as $option) {
+            $refused = $server->application->artisan($command, "--{$option}=x");
+
+            self::assertSame(64, $refused->exitCode());
+            self::assertStringContainsString("--{$option}: expected seconds from 0 to 86400, found \"x\"", $refused->transcript);
+        }
+
+        self::assertSame($server->pid, (new ServerLock($this->socket))->holder());
+        // It is as it was, and no signal is on its way to it.
+        self::assertSame(0, $server->application->artisan('fanfare:status', '--interval=0')->exitCode());
+
+        $server->stop();
+    }
+
+    #[DataProvider('commands')]
     public function test_a_server_of_another_user_is_an_error_that_names_the_user(string $command): void
     {
         if (posix_geteuid() !== 0) {

@@ -8,6 +8,7 @@ use Fanfare\Laravel\Tests\Support\Certificate;
 use Fanfare\Laravel\Tests\Support\ChatApplication;
 use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
+use Fanfare\Laravel\Tests\Support\RunningServer;
 use Fanfare\Laravel\Tests\Support\ScratchApplication;
 use PHPUnit\Framework\Attributes\DataProvider;
 use PHPUnit\Framework\TestCase;
@@ -146,6 +147,25 @@ final class StartCommandTest extends TestCase
         }
     }
 
+    public function test_a_mistake_of_the_command_line_is_told_as_its_own(): void
+    {
+        $command = $this->start([], ['--port=abc']);
+
+        self::assertSame(64, $command->exitCode());
+        self::assertStringContainsString('--port: expected a whole number from 0 to 65535, found "abc"', $command->transcript);
+        self::assertStringNotContainsString('config/fanfare.php', $command->transcript);
+    }
+
+    public function test_what_only_keeps_php_from_broadcasting_is_a_warning(): void
+    {
+        $command = $this->start(['FANFARE_TRANSPORT' => 'pigeon']);
+        $command->line('PHP cannot broadcast');
+        $command->line('fanfare.publish.transport: expected one of auto, ring, socket, http, found "pigeon"');
+        self::port($command);
+
+        self::assertSame(0, $command->signal(SIGTERM)->exitCode());
+    }
+
     public function test_mistakes_that_only_the_server_knows_come_through_with_its_exit_code(): void
     {
         // Laravel has no opinion on the characters of a key; the server has.
@@ -162,6 +182,16 @@ final class StartCommandTest extends TestCase
         self::assertSame(1, $command->exitCode());
         self::assertStringContainsString('cannot serve', $command->transcript);
         self::assertStringContainsString('absent/fanfare.sock', $command->transcript);
+    }
+
+    public function test_a_lock_that_a_server_of_another_user_has_left_is_told_with_its_owner(): void
+    {
+        $lock = $this->scratch->file('other.sock.lock', "1\n", 0);
+        $application = RunningServer::application($this->scratch, ['FANFARE_SOCKET' => $this->scratch->path('other.sock')]);
+        $command = $application->run(['fanfare:start'], through: ScratchApplication::withoutPrivileges());
+
+        self::assertSame(1, $command->exitCode());
+        self::assertStringContainsString("cannot lock {$lock}: it belongs to user ".posix_geteuid()."; if that user's server runs, stop it; then remove the file", $command->transcript);
     }
 
     /**
@@ -182,6 +212,7 @@ final class StartCommandTest extends TestCase
     public static function missingBinaries(): iterable
     {
         yield 'configured' => [['FANFARE_BINARY' => '/nonexistent/fanfare'], 'expected the server\'s executable at /nonexistent/fanfare, found nothing there'];
+        yield 'something else' => [['FANFARE_BINARY' => '/bin/true'], 'Expected /bin/true --version to say "fanfare" and a version'];
         yield 'looked for' => [['FANFARE_BINARY' => ''], 'Looked at:'];
     }
 
@@ -193,6 +224,7 @@ final class StartCommandTest extends TestCase
         posix_kill(self::serverOf($command), SIGKILL);
 
         self::assertSame(128 + SIGKILL, $command->exitCode());
+        self::assertStringContainsString('The server was ended by signal 9 (out of memory? See `dmesg`).', $command->transcript);
     }
 
     /**
