@@ -84,15 +84,21 @@ impl Node {
     /// Channels of an app have to wait no longer: those who have subscribed are told so, with the state as it is now.
     pub fn make_ready(&self, app: &App, channels: &[Arc<str>]) {
         let mut by_shard: BTreeMap<ShardIndex, Vec<Arc<str>>> = BTreeMap::new();
+        let mut waited = Vec::new();
         for channel in channels {
-            for shard in app.directory.make_ready(channel).iter() {
+            let shards = app.directory.make_ready(channel);
+            if !shards.is_empty() {
+                waited.push(channel);
+            }
+            for shard in shards.iter() {
                 by_shard.entry(shard).or_default().push(Arc::clone(channel));
             }
         }
         for (shard, channels) in by_shard {
             self.send(shard, Post::Ready { app: app.index, channels });
         }
-        for channel in channels {
+        // Only who waited was not told yet: a link that comes and goes is no news for the others.
+        for channel in waited {
             self.tell_count_again(app, channel);
         }
     }

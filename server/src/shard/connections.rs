@@ -448,7 +448,13 @@ fn flush(connection: &mut Connection, spares: &mut Spares) -> Flush {
 fn pass(connection: &mut Connection, frame: &Bytes, spares: &mut Spares) -> Flush {
     let socket = &connection.socket;
     let passed = connection.outbox.pass(frame, spares, |slices| socket.try_write_vectored(slices));
-    conclude(connection, passed)
+    match conclude(connection, passed) {
+        // TLS takes a part at a time, whatever room there is: what it left must not wait for the connection's task.
+        Flush::Blocked if connection.fate != Fate::Broken && connection.outbox.has_begun() => {
+            flush(connection, spares)
+        }
+        passed => passed,
+    }
 }
 
 /// A broken socket counts as blocked: its fate says the rest.

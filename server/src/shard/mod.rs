@@ -241,6 +241,11 @@ async fn receive(shard: Rc<Shard>, mut mailbox: mpsc::UnboundedReceiver<Post>) {
         }
         shard.flush();
         unflushed.clear();
+        if !mailbox.is_empty() {
+            // Others publish without pause. A socket that was full is written again only when the runtime has looked
+            // at it: without a turn of its own, a client that reads would seem not to.
+            tokio::task::yield_now().await;
+        }
     }
 }
 

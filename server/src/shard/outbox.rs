@@ -85,6 +85,11 @@ impl Outbox {
         }
     }
 
+    /// Whether a part of the first frame is written.
+    pub(super) fn has_begun(&self) -> bool {
+        self.written > 0
+    }
+
     /// Whether a frame of `len` bytes would be taken. One larger than `bytes_max` still fits into an empty outbox.
     pub(super) fn has_room(&self, len: usize, bytes_max: usize) -> bool {
         self.frames.is_empty() || self.waiting.saturating_add(len) <= bytes_max
@@ -148,7 +153,7 @@ impl Outbox {
             }
         }
         let queue = std::mem::take(&mut self.frames);
-        if queue.capacity() <= SPARE_FRAMES_MAX && spares.0.len() < SPARES_MAX {
+        if (1..=SPARE_FRAMES_MAX).contains(&queue.capacity()) && spares.0.len() < SPARES_MAX {
             spares.0.push(queue);
         }
         Ok(Flush::Empty)

@@ -104,3 +104,11 @@ fn a_batch_that_is_larger_than_an_outbox_closes_nobody_whose_socket_takes_it() {
     assert_eq!(floor.heard(), [expected.clone(), expected]);
     assert!(floor.keys.iter().all(|key| floor.connections.fate(*key) == Some(Fate::Open)));
 }
+
+#[test]
+fn what_a_socket_takes_in_parts_is_written_before_the_batch_is_done() {
+    let mut floor = Floor::new(2, 1_000_000);
+    let event = floor.delivery(&format!("a{}", "x".repeat(200_000)), None);
+    assert_eq!(floor.deliver(&[event], false), 2);
+    assert_eq!(floor.heard().iter().map(String::len).collect::<Vec<_>>(), [200_000, 200_000]);
+}
