@@ -17,7 +17,7 @@ use fanfare_wire::attach::{HANDSHAKE_BYTES_MAX, Message, RefusalCode};
 use fanfare_wire::ring::{Batch, Consumer, RingError, SharedMemory};
 
 use super::edge::Edge;
-use super::{Attachment, End, Refusal, intake};
+use super::{Attachment, End, Refusal, handshake, intake};
 use crate::lifecycle::Phase;
 
 /// A batch buffer larger than this is given back when its ring falls asleep.
@@ -53,7 +53,8 @@ pub(super) async fn drain(
             let delivered = deliver(attachment, &batch).await;
             // Also when its last record is unsound: what came before it is not to be delivered again.
             consumer.release(&batch);
-            if let Err(refusal) = delivered {
+            // A process that commits without pause is never waited for, so a withdrawn app is looked for here too.
+            if let Err(refusal) = delivered.and_then(|()| handshake::withdrawn(&attachment.app)) {
                 return End::Broken(refusal);
             }
             drained_at = Some(Instant::now());
