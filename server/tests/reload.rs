@@ -289,14 +289,15 @@ fn the_help_says_what_sighup_does() {
     assert_eq!(run_to_end(&["check", "--config", "-"], "{}").0.code(), Some(64));
 }
 
-/// A terminal of its own for a command that logs to a pipe: the terminal's other end, and the command.
+/// A terminal of its own for a command that logs to a pipe: the terminal's other end, and the command. SIGHUP has its
+/// effect there, even if whoever runs the tests was itself started by nohup.
 fn on_a_terminal(arguments: &[&str]) -> (OwnedFd, Child) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let person = openpt(flags).unwrap();
     unlockpt(&person).unwrap();
     let terminal = ioctl_tiocgptpeer(&person, flags).unwrap();
-    let child = Command::new("setsid")
-        .arg("--ctty")
+    let child = Command::new("env")
+        .args(["--default-signal=HUP", "setsid", "--ctty"])
         .args(arguments)
         .stdin(terminal)
         .stdout(Stdio::null())
