@@ -18,7 +18,7 @@ use crate::crowd;
 use crate::failure::Failure;
 use crate::http;
 use crate::php::{Php, Script};
-use crate::server::{APP, KEY, SECRET};
+use crate::server::{APP, KEY, SECRET, Server};
 use crate::tick::{BYTES, Tick, monotonic_ns};
 
 /// How long an answer may take.
@@ -95,6 +95,14 @@ impl Publisher {
         let Some(server) = contestant.server() else {
             return Http::connect(contestant.address(), contestant.kind).map(Self::Http);
         };
+        Self::beside(php, server)
+    }
+
+    /// PHP that publishes to our `server`.
+    ///
+    /// # Errors
+    /// When PHP does not start.
+    pub(crate) fn beside(php: &Php, server: &Server) -> Result<Self, Failure> {
         let task = json!({"socket": server.socket, "key": KEY, "secret": SECRET, "event": EVENT});
         Ok(Self::Php(php.start("publish.php", &task)?))
     }

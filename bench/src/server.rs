@@ -36,14 +36,29 @@ impl Server {
     /// # Errors
     /// When it does not start; with what it said.
     pub(crate) fn start(binary: &Path, scratch: &Path, limits: &Value) -> Result<Self, Failure> {
-        let socket = scratch.join("fanfare.sock");
-        let configuration = json!({
+        Self::serve(binary, scratch.join("fanfare.sock"), limits, None)
+    }
+
+    /// The same with `socket` for PHP; as one of those that share the Redis at `redis`, an URL, if there is one.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn serve(
+        binary: &Path,
+        socket: PathBuf,
+        limits: &Value,
+        redis: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let mut configuration = json!({
             "listen": "127.0.0.1:0",
             "socket": socket,
             "limits": limits,
             "log": {"level": "info", "format": "json"},
             "apps": [{"id": APP, "key": KEY, "secret": SECRET}],
         });
+        if let (Some(url), Some(configuration)) = (redis, configuration.as_object_mut()) {
+            configuration.insert("redis".to_owned(), json!({"url": url}));
+        }
         let mut command = Command::new(binary);
         let mut program = Program::start(command.args(["serve", "--config", "-"]), "run `make build`")?;
         // Given up at once: the end of the configuration is the end of the pipe.

@@ -56,6 +56,8 @@ pub(super) struct Manners {
 pub(super) enum Word {
     /// The client is subscribed.
     Subscribed,
+    /// A member has come or gone.
+    Member,
     /// Nothing that has to be counted.
     Other,
 }
@@ -109,6 +111,7 @@ impl Client {
                 self.state = State::Subscribed;
                 Ok(Word::Subscribed)
             }
+            Some("pusher_internal:member_added" | "pusher_internal:member_removed") => Ok(Word::Member),
             Some("pusher:ping") => {
                 self.say(&json!({"event": "pusher:pong", "data": {}}))?;
                 Ok(Word::Other)

@@ -102,6 +102,8 @@ pub(crate) struct Receipt {
     pub(crate) disordered: u64,
     /// Connections that were closed.
     pub(crate) closed: u64,
+    /// Times that a member of a presence channel was told of one who came or went.
+    pub(crate) told: u64,
     /// Bytes of the events' frames.
     pub(crate) bytes: u64,
     /// When the first event was published.
@@ -138,6 +140,7 @@ impl Receipt {
         self.missing += other.missing;
         self.disordered += other.disordered;
         self.closed += other.closed;
+        self.told += other.told;
         self.bytes += other.bytes;
         self.first_ns = self.first_ns.min(other.first_ns);
         self.last_ns = self.last_ns.max(other.last_ns);

@@ -335,12 +335,13 @@ impl Process {
             }
         }
         let manners = self.manners.as_ref().ok_or("nobody said what to do")?;
-        if client.hear(frame, manners)? == Word::Subscribed {
-            match &mut self.task {
-                Task::Join { subscribed, .. } => *subscribed += 1,
-                Task::Churn { answers_due, .. } => *answers_due = answers_due.saturating_sub(1),
-                Task::None | Task::Report => {}
+        match (client.hear(frame, manners)?, &mut self.task) {
+            (Word::Subscribed, Task::Join { subscribed, .. }) => *subscribed += 1,
+            (Word::Subscribed, Task::Churn { answers_due, .. }) => {
+                *answers_due = answers_due.saturating_sub(1)
             }
+            (Word::Member, _) => self.receipt.told += 1,
+            _ => {}
         }
         Ok(())
     }

@@ -7,16 +7,19 @@
 mod ask;
 mod attached;
 mod burst;
+mod calculation;
 mod call;
 mod channels;
 mod connect;
 mod deflate;
 mod fanout;
 mod field;
+mod fleet;
 mod growth;
 mod laravel;
 mod latency;
 mod memory;
+mod presence;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -56,6 +59,8 @@ pub(crate) const ALL: &[Scenario] = &[
     deflate::SCENARIO,
     laravel::SCENARIO,
     ask::SCENARIO,
+    fleet::SCENARIO,
+    presence::SCENARIO,
 ];
 
 /// What every scenario is given.

@@ -1,0 +1,219 @@
+//! What several servers cost: a delivery on another server, the time that Redis adds, and what a server receives of
+//! channels that none of its clients listens to. And what follows from it for many servers.
+
+use serde_json::json;
+
+use super::field::events;
+use super::{Scenario, Stage, calculation};
+use crate::chart::{Axis, Chart, Scale, Series};
+use crate::crowd::{Audience, Crowd, Receipt};
+use crate::failure::Failure;
+use crate::fleet::{Fleet, Traffic};
+use crate::measurement::{Goal, Line, Samples, Section, Unit};
+use crate::publisher::{Job, Publisher};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "fleet",
+    about: "CPU, bytes and µs of an event that reaches another server over Redis; the same for many servers, calculated",
+    run,
+};
+
+const SUBSCRIBERS: [usize; 3] = [1, 10, 1_000];
+/// Channels that are published to, of which the far server's clients listen to the first ones.
+const CHANNELS: [usize; 4] = [10, 100, 1_000, 10_000];
+const HEARD_CHANNELS: usize = 10;
+/// At any number of subscribers, but for few: then so many events.
+const DELIVERIES_PER_S: usize = 40_000;
+const EVENTS_PER_S: usize = 1_000;
+/// For each number of channels, so that what servers say all the time is the same.
+const TRAFFIC_NS: u64 = 2_000_000_000;
+const LATENCY_INTERVAL_NS: u64 = 1_000_000;
+/// What is flat may differ by what servers say of themselves in between.
+const FLAT: f64 = 1.1;
+
+fn run(stage: &Stage) -> Result<Section, Failure> {
+    let fleet = Fleet::start(&stage.places, &json!({}), false)?;
+    let mut publisher = Publisher::beside(&stage.php, &fleet.near)?;
+    let mut samples = Samples::default();
+    stage.repeat(SCENARIO.name, || {
+        for subscribers in SUBSCRIBERS {
+            deliver(stage, &fleet, &mut publisher, subscribers, &mut samples)?;
+        }
+        latency(stage, &fleet, &mut publisher, &mut samples)
+    })?;
+    drop(publisher);
+    fleet.stop()?;
+    let fleet = Fleet::start(&stage.places, &json!({}), true)?;
+    let mut publisher = Publisher::beside(&stage.php, &fleet.near)?;
+    stage.repeat("fleet, traffic", || {
+        CHANNELS.iter().try_for_each(|&channels| traffic(&fleet, &mut publisher, channels, &mut samples))
+    })?;
+    drop(publisher);
+    fleet.stop()?;
+    section(&samples)
+}
+
+/// The same events to subscribers of the server that is published to, then of the other one.
+fn deliver(
+    stage: &Stage,
+    fleet: &Fleet,
+    publisher: &mut Publisher,
+    subscribers: usize,
+    samples: &mut Samples,
+) -> Result<(), Failure> {
+    let count = stage.amount(5_000, 1_000, 200).min(stage.amount(200_000, 50_000, 20_000) / subscribers);
+    let interval_ns = 1_000_000_000 / EVENTS_PER_S.min(DELIVERIES_PER_S / subscribers) as u64;
+    let audience = Audience::new(subscribers, subscribers);
+    for (place, server) in [("near", &fleet.near), ("far", &fleet.far)] {
+        let mut crowd = Crowd::gather(server.address, audience)?;
+        // The first event finds everything cold.
+        received(&mut crowd, publisher, &events(audience, 10, interval_ns))?;
+        let accounts = fleet.account()?;
+        let receipt = received(&mut crowd, publisher, &events(audience, count, interval_ns))?;
+        let Traffic { near_ns, far_ns, redis_ns, in_bytes, out_bytes, .. } = fleet.since(&accounts)?;
+        let mut add =
+            |figure: &str, value: f64| samples.add(&format!("{place} {figure} {subscribers}"), value);
+        add("publisher", near_ns / count as f64);
+        add("subscribers", far_ns / receipt.events as f64);
+        add("delivery", (near_ns + far_ns) / receipt.events as f64);
+        add("redis", redis_ns / count as f64);
+        add("in", in_bytes / count as f64);
+        add("out", out_bytes / count as f64);
+        drop(crowd);
+        fleet.quiet()?;
+    }
+    Ok(())
+}
+
+fn latency(
+    stage: &Stage,
+    fleet: &Fleet,
+    publisher: &mut Publisher,
+    samples: &mut Samples,
+) -> Result<(), Failure> {
+    let count = stage.amount(5_000, 2_000, 300);
+    let audience = Audience::new(1, 1);
+    for (place, server) in [("near", &fleet.near), ("far", &fleet.far)] {
+        let mut crowd = Crowd::gather(server.address, audience)?;
+        received(&mut crowd, publisher, &events(audience, 200, LATENCY_INTERVAL_NS))?;
+        let receipt = received(&mut crowd, publisher, &events(audience, count, LATENCY_INTERVAL_NS))?;
+        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+            samples.add(&format!("{place} {name}"), receipt.latencies.percentile(share));
+        }
+        drop(crowd);
+        fleet.quiet()?;
+    }
+    Ok(())
+}
+
+/// The far server's clients listen to the first channels, and each channel is published to equally often.
+fn traffic(
+    fleet: &Fleet,
+    publisher: &mut Publisher,
+    channels: usize,
+    samples: &mut Samples,
+) -> Result<(), Failure> {
+    const EACH: usize = 5;
+    let audience = Audience::new(HEARD_CHANNELS, 1);
+    let mut crowd = Crowd::gather(fleet.far.address, audience)?;
+    let count = channels * EACH;
+    let job = Job { channels, ..events(audience, count, TRAFFIC_NS / count as u64) };
+    crowd.watch(EACH)?;
+    let accounts = fleet.account()?;
+    publisher.publish(&job)?;
+    let heard = crowd.receive()?.complete()?.events as f64;
+    let traffic = fleet.since(&accounts)?;
+    samples.add(&format!("traffic bytes {channels}"), traffic.far_bytes / heard);
+    samples.add(&format!("traffic cpu {channels}"), traffic.far_ns / heard);
+    drop(crowd);
+    fleet.quiet()
+}
+
+fn received(crowd: &mut Crowd, publisher: &mut Publisher, job: &Job) -> Result<Receipt, Failure> {
+    crowd.watch(job.events / job.channels)?;
+    publisher.publish(job)?;
+    crowd.receive()?.complete()
+}
+
+fn section(samples: &Samples) -> Result<Section, Failure> {
+    let us = (Unit::Microseconds, 1_000.0);
+    let bytes = (Unit::Bytes, 1.0);
+    let line = |what: String, figure: &str, (unit, divisor): (Unit, f64)| -> Result<Line, Failure> {
+        Ok(Line::new(what, unit, samples.take(figure, divisor)?))
+    };
+    let mut lines = Vec::new();
+    for subscribers in SUBSCRIBERS {
+        for (place, figure, what) in [
+            ("near", "delivery", "CPU per delivery, all on one server"),
+            ("far", "delivery", "CPU per delivery, subscribers on the other server: both servers"),
+            ("far", "subscribers", "CPU per delivery, subscribers on the other server: theirs"),
+            ("far", "publisher", "CPU per event, subscribers on the other server: the one published to"),
+            ("far", "redis", "CPU per event, subscribers on the other server: Redis"),
+            ("near", "redis", "CPU per event that no other server listens to: Redis"),
+        ] {
+            lines.push(line(
+                format!("{what}, {subscribers} subscribers"),
+                &format!("{place} {figure} {subscribers}"),
+                us,
+            )?);
+        }
+    }
+    lines.push(line("bytes into Redis per event of 200 B".to_owned(), "far in 1", bytes)?);
+    lines.push(line(
+        "bytes out of Redis per event of 200 B and server that listens".to_owned(),
+        "far out 1",
+        bytes,
+    )?);
+    for (place, what) in
+        [("near", "subscriber of the same server"), ("far", "subscriber of the other server")]
+    {
+        for name in ["p50", "p99"] {
+            lines.push(line(format!("publish → client, {what}, {name}"), &format!("{place} {name}"), us)?);
+        }
+    }
+    for name in ["p50", "p99"] {
+        let added = samples
+            .pair(&format!("far {name}"), &format!("near {name}"), |far, near| (far - near) / 1_000.0)?;
+        lines.push(Line::new(format!("added by Redis, {name}"), Unit::Microseconds, added));
+    }
+    for channels in CHANNELS {
+        let what = format!("per event that its clients listen to, of {channels} channels");
+        lines.push(line(format!("bytes from Redis {what}"), &format!("traffic bytes {channels}"), bytes)?);
+        lines.push(line(format!("CPU of the server {what}"), &format!("traffic cpu {channels}"), us)?);
+    }
+    let (least, most) = (CHANNELS[0], CHANNELS[CHANNELS.len() - 1]);
+    let growth =
+        samples.pair(&format!("traffic bytes {most}"), &format!("traffic bytes {least}"), |a, b| a / b)?;
+    let what = format!("bytes from Redis, {most} ÷ {least} channels");
+    lines.push(Line::new(what, Unit::Times, growth).goal(Goal::AtMost(FLAT)));
+    lines.extend(calculation::lines(samples)?);
+    let mut remarks = vec![
+        format!(
+            "Two servers and one Redis; PHP publishes events of 200 B to one of them, natively. {EVENTS_PER_S} events a second, or \
+             {DELIVERIES_PER_S} deliveries where that is less. CPU of Redis holds what the kernel does on its sockets."
+        ),
+        format!(
+            "Latency: one event every {} ms; both servers, Redis, PHP and the client share this machine's processors.",
+            LATENCY_INTERVAL_NS / 1_000_000
+        ),
+        format!(
+            "Traffic: the other server's clients listen to {HEARD_CHANNELS} channels. Each of so many channels is published to \
+             equally often, within {} s; what servers say of themselves in this time is in the figures.",
+            TRAFFIC_NS / 1_000_000_000
+        ),
+    ];
+    remarks.push(calculation::remark());
+    let point = |&channels: &usize| {
+        let line = Line::new("", Unit::Bytes, samples.take(&format!("traffic bytes {channels}"), 1.0)?);
+        Ok((channels as f64, line.median))
+    };
+    let points = CHANNELS.iter().map(point).collect::<Result<_, Failure>>()?;
+    let charts = vec![Chart {
+        name: "fleet",
+        title: "Bytes from Redis to a server whose clients listen to 10 channels",
+        x: Axis { label: "channels that are published to", scale: Scale::Log },
+        y: Axis { label: "bytes per event that they listen to", scale: Scale::Even },
+        series: vec![Series { name: "Fanfare".to_owned(), points }],
+    }];
+    Ok(Section { name: SCENARIO.name, title: "Several servers", lines, remarks, charts })
+}
