@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -22,12 +22,16 @@ use crate::server::Server;
 
 /// How long the servers may take to find each other.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Where servers have their leases: in server/src/fleet/store.
+const LEASES: &str = "fanfare:leases";
 
 /// Two servers and their Redis.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     redis: Program,
     address: SocketAddr,
+    /// What asking Redis for what it carried adds to that.
+    asking: Carried,
     /// Between the far server and Redis, when it is counted.
     pipe: Option<Pipe>,
     /// The one that is published to.
@@ -84,7 +88,8 @@ impl Fleet {
         };
         let near = serve("near", address)?;
         let far = serve("far", pipe.as_ref().map_or(address, |pipe| pipe.address))?;
-        let fleet = Self { redis, address, pipe, near, far };
+        let asking = Carried { input: 0.0, output: 0.0, far: 0.0 };
+        let mut fleet = Self { redis, address, asking, pipe, near, far };
         let deadline = Instant::now() + PATIENCE;
         while !(sees_both(&fleet.near)? && sees_both(&fleet.far)?) {
             if Instant::now() > deadline {
@@ -96,7 +101,51 @@ impl Fleet {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        fleet.asking = fleet.cost_of_asking()?;
         Ok(fleet)
+    }
+
+    /// The least that is found between two questions in a row: servers may say something in between.
+    fn cost_of_asking(&self) -> Result<Carried, Failure> {
+        let mut least = Carried { input: f64::INFINITY, output: f64::INFINITY, far: 0.0 };
+        for _ in 0..5 {
+            let (before, now) = (self.carried()?, self.carried()?);
+            least.input = least.input.min(now.input - before.input);
+            least.output = least.output.min(now.output - before.output);
+        }
+        Ok(least)
+    }
+
+    /// What the metric `name` of a server stands at.
+    ///
+    /// # Errors
+    /// When it does not answer, or has none of that name.
+    pub(crate) fn metric(server: &Server, name: &str) -> Result<f64, Failure> {
+        let status = status(server)?;
+        status.pointer(&format!("/metrics/{name}")).and_then(Value::as_f64).ok_or_else(|| {
+            Failure::new(format!("expected the metric {name} in a server's status, but found {status}"))
+        })
+    }
+
+    /// Puts `count` more leases where those of living servers are, for an hour: the servers' roll calls are then as long
+    /// as with so many more of them.
+    ///
+    /// # Errors
+    /// When Redis is gone.
+    pub(crate) fn pretend(&self, count: u64) -> Result<(), Failure> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let expires_ms = (now + Duration::from_secs(3_600)).as_millis();
+        let leases: String = (1..=count).map(|lease| format!(" {expires_ms} {lease:016x}")).collect();
+        command(self.address, &format!("ZADD {LEASES}{leases}")).map(drop)
+    }
+
+    /// Takes them away.
+    ///
+    /// # Errors
+    /// When Redis is gone.
+    pub(crate) fn pretend_no_longer(&self, count: u64) -> Result<(), Failure> {
+        let leases: String = (1..=count).map(|lease| format!(" {lease:016x}")).collect();
+        command(self.address, &format!("ZREM {LEASES}{leases}")).map(drop)
     }
 
     /// From now on.
@@ -125,8 +174,8 @@ impl Fleet {
             near_ns,
             far_ns,
             redis_ns,
-            in_bytes: now.input - before.input,
-            out_bytes: now.output - before.output,
+            in_bytes: now.input - before.input - self.asking.input,
+            out_bytes: now.output - before.output - self.asking.output,
             far_bytes: now.far - before.far,
         })
     }
@@ -191,6 +240,10 @@ fn command(address: SocketAddr, command: &str) -> Result<String, Failure> {
 
 /// Whether a server knows of two living ones, itself among them.
 fn sees_both(server: &Server) -> Result<bool, Failure> {
+    Ok(Fleet::metric(server, "fleet_nodes")? == 2.0)
+}
+
+fn status(server: &Server) -> Result<Value, Failure> {
     let failed = || Failure::system("ask a server for its status");
     let mut stream = UnixStream::connect(&server.socket).map_err(failed())?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed())?;
@@ -198,7 +251,6 @@ fn sees_both(server: &Server) -> Result<bool, Failure> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(failed())?;
     let body = http::first(&answer).map(|answer| answer.body).unwrap_or_default();
-    let status: Value = serde_json::from_slice(body)
-        .map_err(|error| Failure::new(format!("expected a status as JSON, but found {body:?} ({error})")))?;
-    Ok(status.pointer("/metrics/fleet_nodes").and_then(Value::as_u64) == Some(2))
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::new(format!("expected a status as JSON, but found {body:?} ({error})")))
 }

@@ -27,6 +27,9 @@ pub(crate) enum Unit {
     /// How many in a second.
     #[serde(rename = "/s")]
     PerSecond,
+    /// Bytes in a second.
+    #[serde(rename = "B/s")]
+    BytesPerSecond,
     /// Hundredths.
     #[serde(rename = "%")]
     Percent,
@@ -44,6 +47,7 @@ impl Unit {
             Self::Times => "×",
             Self::Bytes => "B",
             Self::PerSecond => "/s",
+            Self::BytesPerSecond => "B/s",
             Self::Percent => "%",
             Self::Count => "",
         }
@@ -158,6 +162,21 @@ pub(crate) struct Section {
     pub(crate) remarks: Vec<String>,
     /// What is drawn.
     pub(crate) charts: Vec<Chart>,
+    /// What is calculated from the rows.
+    pub(crate) tables: Vec<Table>,
+}
+
+/// Figures that are read across and down.
+#[derive(Debug, Serialize)]
+pub(crate) struct Table {
+    /// What it shows; a heading.
+    pub(crate) title: &'static str,
+    /// What a reader has to know, above it.
+    pub(crate) about: String,
+    /// The heads of the columns.
+    pub(crate) columns: Vec<String>,
+    /// The rows, as they are shown.
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 /// Figures by name, one per repetition: what the PHP scripts answer, put together.

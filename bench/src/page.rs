@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::contestant::Kind;
 use crate::machine::{Machine, Noise};
-use crate::measurement::{Claim, Goal, Line, Section, Unit};
+use crate::measurement::{Claim, Goal, Line, Section, Table, Unit};
 use crate::scenario::Size;
 
 /// Everything that a run found.
@@ -167,6 +167,19 @@ fn write_section(page: &mut String, section: &Section) {
         let _ = writeln!(page, "- {remark}");
     }
     page.push('\n');
+    for table in &section.tables {
+        write_table(page, table);
+    }
+}
+
+fn write_table(page: &mut String, Table { title, about, columns, rows }: &Table) {
+    let _ = writeln!(page, "### {title}\n\n{about}\n");
+    let _ = writeln!(page, "| {} |", columns.join(" | "));
+    let _ = writeln!(page, "|{}", "--:|".repeat(columns.len()));
+    for row in rows {
+        let _ = writeln!(page, "| {} |", row.join(" | "));
+    }
+    page.push('\n');
 }
 
 fn goal_text(goal: Goal, unit: Unit) -> String {
@@ -191,7 +204,7 @@ fn quantity(value: f64, unit: Unit) -> String {
 }
 
 /// Three digits that count, thousands apart.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }
@@ -234,6 +247,7 @@ mod tests {
             lines: vec![line(vec![180.0, 200.0, 300.0]), line(vec![260.0])],
             remarks: vec!["a remark".to_owned()],
             charts: Vec::new(),
+            tables: Vec::new(),
         };
         let mut page = String::new();
         write_section(&mut page, &section);
@@ -254,6 +268,7 @@ mod tests {
             lines: vec![Line::new("no goal", Unit::Count, vec![1.0]), line],
             remarks: Vec::new(),
             charts: Vec::new(),
+            tables: Vec::new(),
         };
         let failures = [Unmeasured { name: "burst", why: "no port".to_owned() }];
         let mut page = String::new();

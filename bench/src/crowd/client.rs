@@ -101,6 +101,14 @@ impl Client {
             frames::CLOSE => return Err(format!("closed by the server: {}", close_reason(frame.payload))),
             _ => return Ok(Word::Other),
         }
+        // Not read as JSON: a list may hold ten thousand members, who are told of each other.
+        if frame.payload.starts_with(br#"{"event":"pusher_internal:subscription_succeeded""#) {
+            self.state = State::Subscribed;
+            return Ok(Word::Subscribed);
+        }
+        if frame.payload.starts_with(br#"{"event":"pusher_internal:member_"#) {
+            return Ok(Word::Member);
+        }
         let message: Value = serde_json::from_slice(frame.payload).unwrap_or_default();
         match message.get("event").and_then(Value::as_str) {
             Some("pusher:connection_established") => {

@@ -256,7 +256,7 @@ impl Process {
     }
 
     /// A connection can be read, or has been made.
-    fn turn(&mut self, id: usize, buffer: &mut [u8]) {
+    fn turn(&mut self, id: usize, buffer: &mut Vec<u8>) {
         // Taken out while it is served, so that what it receives can be counted.
         let Some(mut client) = self.clients.get_mut(id).and_then(Option::take) else { return };
         let outcome = match client.state {
@@ -287,8 +287,12 @@ impl Process {
             .map_err(|error| format!("cannot wait for the server: {error}"))
     }
 
-    fn read(&mut self, client: &mut Client, buffer: &mut [u8]) -> Result<(), String> {
+    fn read(&mut self, client: &mut Client, buffer: &mut Vec<u8>) -> Result<(), String> {
         let kept = client.pending.len();
+        // The list of members of a large presence channel is longer than all else that is read at once.
+        if buffer.len() < kept + READ_BYTES / 2 {
+            buffer.resize(2 * kept + READ_BYTES, 0);
+        }
         buffer[..kept].copy_from_slice(&client.pending);
         let count = match client.stream.read(&mut buffer[kept..]) {
             Ok(0) => return Err(format!("closed by the server ({:?})", client.state)),

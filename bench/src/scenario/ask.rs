@@ -59,5 +59,6 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         lines,
         remarks,
         charts: Vec::new(),
+        tables: Vec::new(),
     })
 }

@@ -96,5 +96,12 @@ fn section(samples: &Samples, idle: usize) -> Result<Section, Failure> {
             IDLE.as_secs()
         ),
     ];
-    Ok(Section { name: SCENARIO.name, title: "Many attached processes", lines, remarks, charts: Vec::new() })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Many attached processes",
+        lines,
+        remarks,
+        charts: Vec::new(),
+        tables: Vec::new(),
+    })
 }

@@ -79,7 +79,14 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
         ));
     }
     remarks.extend(figures.remarks());
-    Ok(Section { name: SCENARIO.name, title: "Fan-out in bursts", lines, remarks, charts: Vec::new() })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Fan-out in bursts",
+        lines,
+        remarks,
+        charts: Vec::new(),
+        tables: Vec::new(),
+    })
 }
 
 fn one_burst(

@@ -80,6 +80,7 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         lines,
         remarks,
         charts: Vec::new(),
+        tables: Vec::new(),
     })
 }
 

@@ -54,5 +54,12 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
         audience.count
     )];
     remarks.extend(figures.remarks());
-    Ok(Section { name: SCENARIO.name, title: "Many small channels", lines, remarks, charts: Vec::new() })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Many small channels",
+        lines,
+        remarks,
+        charts: Vec::new(),
+        tables: Vec::new(),
+    })
 }

@@ -48,7 +48,14 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
          (the kernel's ListenOverflows, which counts the whole machine); the client's kernel then tries again a second later."
     )];
     remarks.extend(figures.remarks());
-    Ok(Section { name: SCENARIO.name, title: "Clients that come", lines, remarks, charts: Vec::new() })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Clients that come",
+        lines,
+        remarks,
+        charts: Vec::new(),
+        tables: Vec::new(),
+    })
 }
 
 fn come_twice(side: &mut Side, samples: &mut Samples, clients: usize) -> Result<(), Failure> {

@@ -93,7 +93,14 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
         }
     }
     remarks.extend(figures.remarks());
-    Ok(Section { name: SCENARIO.name, title: "Compression", lines, remarks, charts: Vec::new() })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Compression",
+        lines,
+        remarks,
+        charts: Vec::new(),
+        tables: Vec::new(),
+    })
 }
 
 /// Whether the server negotiated compression, each time.

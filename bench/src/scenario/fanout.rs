@@ -53,5 +53,12 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
          CPU is what the kernel accounts to the threads of the server, publications included. All events arrived, in order."
     )];
     remarks.extend(figures.remarks());
-    Ok(Section { name: SCENARIO.name, title: "Fan-out, event by event", lines, remarks, charts: Vec::new() })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Fan-out, event by event",
+        lines,
+        remarks,
+        charts: Vec::new(),
+        tables: Vec::new(),
+    })
 }

@@ -1,6 +1,8 @@
 //! What several servers cost: a delivery on another server, the time that Redis adds, and what a server receives of
 //! channels that none of its clients listens to. And what follows from it for many servers.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::field::events;
@@ -26,8 +28,17 @@ const HEARD_CHANNELS: usize = 10;
 const DELIVERIES_PER_S: usize = 40_000;
 const EVENTS_PER_S: usize = 1_000;
 /// For each number of channels, so that what servers say all the time is the same.
-const TRAFFIC_NS: u64 = 2_000_000_000;
+const TRAFFIC_NS: u64 = 1_000_000_000;
 const LATENCY_INTERVAL_NS: u64 = 1_000_000;
+/// Under load, what is done once for a batch is shared by many events.
+const LOAD_INTERVAL_NS: u64 = 50_000;
+/// So long nothing is published, to see what servers say of themselves.
+const IDLE: Duration = Duration::from_secs(2);
+/// So many leases more are then where those of living servers are.
+const LEASES: u64 = 1_000;
+const SERVERS: f64 = 2.0;
+/// How long Redis may take for what was published.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What is flat may differ by what servers say of themselves in between.
 const FLAT: f64 = 1.1;
 
@@ -39,7 +50,13 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
         for subscribers in SUBSCRIBERS {
             deliver(stage, &fleet, &mut publisher, subscribers, &mut samples)?;
         }
-        latency(stage, &fleet, &mut publisher, &mut samples)
+        latency(stage, &fleet, &mut publisher, &mut samples)?;
+        unheard(stage, &fleet, &mut publisher, &mut samples)?;
+        heard(stage, &fleet, &mut publisher, &mut samples)?;
+        idle(&fleet, "idle", &mut samples)?;
+        fleet.pretend(LEASES)?;
+        idle(&fleet, "idle many", &mut samples)?;
+        fleet.pretend_no_longer(LEASES)
     })?;
     drop(publisher);
     fleet.stop()?;
@@ -106,6 +123,66 @@ fn latency(
     Ok(())
 }
 
+/// Under load: nobody listens, so that it is Redis' own count that tells when all is there.
+fn unheard(
+    stage: &Stage,
+    fleet: &Fleet,
+    publisher: &mut Publisher,
+    samples: &mut Samples,
+) -> Result<(), Failure> {
+    let job = load(stage);
+    let taken = || Fleet::metric(&fleet.near, "broker_published_total");
+    let due = taken()? + job.events as f64;
+    let accounts = fleet.account()?;
+    publisher.publish(&job)?;
+    let deadline = Instant::now() + PATIENCE;
+    while taken()? < due {
+        if Instant::now() > deadline {
+            return Err(Failure::new(format!("expected {due} events in Redis, but found {}", taken()?)));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let Traffic { redis_ns, near_ns, in_bytes, out_bytes, .. } = fleet.since(&accounts)?;
+    for (figure, value) in [("near", near_ns), ("redis", redis_ns), ("in", in_bytes), ("out", out_bytes)] {
+        samples.add(&format!("unheard {figure}"), value / job.events as f64);
+    }
+    Ok(())
+}
+
+/// Under load: one client of the far server listens.
+fn heard(
+    stage: &Stage,
+    fleet: &Fleet,
+    publisher: &mut Publisher,
+    samples: &mut Samples,
+) -> Result<(), Failure> {
+    let job = load(stage);
+    let mut crowd = Crowd::gather(fleet.far.address, Audience::new(1, 1))?;
+    let accounts = fleet.account()?;
+    received(&mut crowd, publisher, &job)?;
+    let Traffic { redis_ns, far_ns, out_bytes, .. } = fleet.since(&accounts)?;
+    for (figure, value) in [("far", far_ns), ("redis", redis_ns), ("out", out_bytes)] {
+        samples.add(&format!("heard {figure}"), value / job.events as f64);
+    }
+    drop(crowd);
+    fleet.quiet()
+}
+
+fn load(stage: &Stage) -> Job {
+    events(Audience::new(1, 1), stage.amount(50_000, 20_000, 5_000), LOAD_INTERVAL_NS)
+}
+
+/// What is said when nothing is published, for each server and second.
+fn idle(fleet: &Fleet, name: &str, samples: &mut Samples) -> Result<(), Failure> {
+    let accounts = fleet.account()?;
+    std::thread::sleep(IDLE);
+    let Traffic { redis_ns, in_bytes, out_bytes, .. } = fleet.since(&accounts)?;
+    for (figure, value) in [("redis", redis_ns), ("in", in_bytes), ("out", out_bytes)] {
+        samples.add(&format!("{name} {figure}"), value / SERVERS / IDLE.as_secs_f64());
+    }
+    Ok(())
+}
+
 /// The far server's clients listen to the first channels, and each channel is published to equally often.
 fn traffic(
     fleet: &Fleet,
@@ -135,6 +212,40 @@ fn received(crowd: &mut Crowd, publisher: &mut Publisher, job: &Job) -> Result<R
     crowd.receive()?.complete()
 }
 
+/// The constants of the calculation.
+fn under_load(samples: &Samples) -> Result<Vec<Line>, Failure> {
+    let line = |what: &str, unit, figure: &str, divisor| {
+        Ok::<_, Failure>(Line::new(what, unit, samples.take(figure, divisor)?))
+    };
+    let more = |figure: &str, divisor: f64| {
+        samples.pair(&format!("heard {figure}"), &format!("unheard {figure}"), |heard, unheard| {
+            (heard - unheard).max(0.0) / divisor
+        })
+    };
+    let us = Unit::Microseconds;
+    let mut lines = vec![
+        line("under load, per event: bytes into Redis", Unit::Bytes, "unheard in", 1.0)?,
+        line("under load, per event: bytes of Redis' answer", Unit::Bytes, "unheard out", 1.0)?,
+        Line::new(
+            "under load, per event and server that listens: bytes out of Redis",
+            Unit::Bytes,
+            more("out", 1.0)?,
+        ),
+        line("under load, per event: CPU of Redis, when nobody listens", us, "unheard redis", 1e3)?,
+        Line::new("under load, per server that listens: CPU of Redis besides", us, more("redis", 1e3)?),
+        line("under load, per event: CPU of the server published to", us, "unheard near", 1e3)?,
+        line("under load, per event: CPU of a server that hears and delivers it once", us, "heard far", 1e3)?,
+    ];
+    for (name, what) in [("idle", "2 servers".to_owned()), ("idle many", format!("{} leases", 1_002))] {
+        let of = |what_of: &str| format!("idle, {what}, per server and second: {what_of}");
+        let rate = Unit::BytesPerSecond;
+        lines.push(line(&of("bytes into Redis"), rate, &format!("{name} in"), 1.0)?);
+        lines.push(line(&of("bytes out of Redis"), rate, &format!("{name} out"), 1.0)?);
+        lines.push(line(&of("CPU of Redis"), us, &format!("{name} redis"), 1e3)?);
+    }
+    Ok(lines)
+}
+
 fn section(samples: &Samples) -> Result<Section, Failure> {
     let us = (Unit::Microseconds, 1_000.0);
     let bytes = (Unit::Bytes, 1.0);
@@ -158,12 +269,7 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
             )?);
         }
     }
-    lines.push(line("bytes into Redis per event of 200 B".to_owned(), "far in 1", bytes)?);
-    lines.push(line(
-        "bytes out of Redis per event of 200 B and server that listens".to_owned(),
-        "far out 1",
-        bytes,
-    )?);
+    lines.extend(under_load(samples)?);
     for (place, what) in
         [("near", "subscriber of the same server"), ("far", "subscriber of the other server")]
     {
@@ -186,7 +292,6 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         samples.pair(&format!("traffic bytes {most}"), &format!("traffic bytes {least}"), |a, b| a / b)?;
     let what = format!("bytes from Redis, {most} ÷ {least} channels");
     lines.push(Line::new(what, Unit::Times, growth).goal(Goal::AtMost(FLAT)));
-    lines.extend(calculation::lines(samples)?);
     let mut remarks = vec![
         format!(
             "Two servers and one Redis; PHP publishes events of 200 B to one of them, natively. {EVENTS_PER_S} events a second, or \
@@ -202,7 +307,13 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
             TRAFFIC_NS / 1_000_000_000
         ),
     ];
-    remarks.push(calculation::remark());
+    remarks.push(format!(
+        "Under load: one event every {} µs, on a channel that nobody listens to, then one to which one client of the other \
+         server listens. Idle: nothing is published for {} s; with {LEASES} leases more in Redis, a roll call of a server, one a \
+         second, is as long as with so many servers.",
+        LOAD_INTERVAL_NS / 1_000,
+        IDLE.as_secs()
+    ));
     let point = |&channels: &usize| {
         let line = Line::new("", Unit::Bytes, samples.take(&format!("traffic bytes {channels}"), 1.0)?);
         Ok((channels as f64, line.median))
@@ -215,5 +326,12 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         y: Axis { label: "bytes per event that they listen to", scale: Scale::Even },
         series: vec![Series { name: "Fanfare".to_owned(), points }],
     }];
-    Ok(Section { name: SCENARIO.name, title: "Several servers", lines, remarks, charts })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Several servers",
+        lines,
+        remarks,
+        charts,
+        tables: vec![calculation::table(samples)?],
+    })
 }

@@ -153,7 +153,7 @@ fn section(figures: &Figures, sizes: &[usize]) -> Result<Section, Failure> {
             "channels of the server",
         )?,
     ];
-    Ok(Section { name: SCENARIO.name, title: "How cost grows", lines, remarks, charts })
+    Ok(Section { name: SCENARIO.name, title: "How cost grows", lines, remarks, charts, tables: Vec::new() })
 }
 
 /// In each repetition, the largest of the figures divided by the smallest.

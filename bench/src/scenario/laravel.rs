@@ -66,5 +66,12 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
          reads it and answers `{}`."
             .to_owned(),
     ];
-    Ok(Section { name: SCENARIO.name, title: "One broadcast in Laravel", lines, remarks, charts: Vec::new() })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "One broadcast in Laravel",
+        lines,
+        remarks,
+        charts: Vec::new(),
+        tables: Vec::new(),
+    })
 }

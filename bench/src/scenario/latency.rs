@@ -59,7 +59,14 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
     )];
     remarks.extend(figures.remarks());
     let charts = vec![distribution(&figures.kinds, &all)];
-    Ok(Section { name: SCENARIO.name, title: "From a publisher to a client", lines, remarks, charts })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "From a publisher to a client",
+        lines,
+        remarks,
+        charts,
+        tables: Vec::new(),
+    })
 }
 
 /// The tail is what is looked for, so the axis is by how rare a latency is.

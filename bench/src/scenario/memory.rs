@@ -133,7 +133,14 @@ fn section(figures: &Figures, steps: &[usize]) -> Result<Section, Failure> {
         PATIENCE.as_secs()
     )];
     remarks.extend(figures.remarks());
-    Ok(Section { name: SCENARIO.name, title: "Memory of idle connections", lines, remarks, charts })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Memory of idle connections",
+        lines,
+        remarks,
+        charts,
+        tables: Vec::new(),
+    })
 }
 
 fn series(figures: &Figures, steps: &[usize], name: &str) -> Result<Vec<Series>, Failure> {

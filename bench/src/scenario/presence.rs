@@ -147,5 +147,12 @@ fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section
             series("join near", "server of the members")?,
         ],
     }];
-    Ok(Section { name: SCENARIO.name, title: "Presence over Redis", lines, remarks, charts })
+    Ok(Section {
+        name: SCENARIO.name,
+        title: "Presence over Redis",
+        lines,
+        remarks,
+        charts,
+        tables: Vec::new(),
+    })
 }
