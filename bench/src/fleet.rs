@@ -22,6 +22,8 @@ use crate::server::Server;
 
 /// How long the servers may take to find each other.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long Redis is watched before anybody connects.
+const ALONE: Duration = Duration::from_secs(2);
 /// Where servers have their leases: in server/src/fleet/store.
 const LEASES: &str = "fanfare:leases";
 
@@ -29,6 +31,8 @@ const LEASES: &str = "fanfare:leases";
 #[derive(Debug)]
 pub(crate) struct Fleet {
     redis: Program,
+    /// Share of a processor that Redis takes when nobody is connected: it looks at its clocks.
+    pub(crate) redis_alone: f64,
     address: SocketAddr,
     /// What asking Redis for what it carried adds to that.
     asking: Carried,
@@ -81,6 +85,9 @@ impl Fleet {
     /// When one of them does not serve, or there is no Redis.
     pub(crate) fn start(places: &Places, limits: &Value, counted: bool) -> Result<Self, Failure> {
         let (redis, address) = redis(&places.scratch)?;
+        let alone = Meter::start(&[redis.pid()])?;
+        std::thread::sleep(ALONE);
+        let redis_alone = alone.read()?.share;
         let pipe = counted.then(|| Pipe::open(address)).transpose()?;
         let serve = |name: &str, redis: SocketAddr| {
             let socket = places.scratch.join(format!("{name}.sock"));
@@ -89,7 +96,7 @@ impl Fleet {
         let near = serve("near", address)?;
         let far = serve("far", pipe.as_ref().map_or(address, |pipe| pipe.address))?;
         let asking = Carried { input: 0.0, output: 0.0, far: 0.0 };
-        let mut fleet = Self { redis, address, asking, pipe, near, far };
+        let mut fleet = Self { redis, redis_alone, address, asking, pipe, near, far };
         let deadline = Instant::now() + PATIENCE;
         while !(sees_both(&fleet.near)? && sees_both(&fleet.far)?) {
             if Instant::now() > deadline {

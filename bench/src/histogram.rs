@@ -31,6 +31,13 @@ impl Histogram {
         Self((0..).zip(counts.iter().copied()).filter(|&(_, count)| count > 0).collect())
     }
 
+    /// Counts one value.
+    pub(crate) fn count(&mut self, value: u64) {
+        if let Ok(bucket) = u32::try_from(bucket(value)) {
+            *self.0.entry(bucket).or_default() += 1;
+        }
+    }
+
     /// Adds what another one counted.
     pub(crate) fn add(&mut self, other: &Self) {
         for (bucket, count) in &other.0 {

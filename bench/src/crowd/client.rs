@@ -13,6 +13,7 @@ use sha2::Sha256;
 use super::Audience;
 use crate::frames::{self, Frame};
 use crate::http;
+use crate::tick::monotonic_ns;
 
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(super) struct Client {
     pub(super) next: u64,
     /// Which connection of the audience it is.
     pub(super) number: usize,
+    /// When it asked to be subscribed.
+    pub(super) asked_ns: u64,
 }
 
 /// What everybody has in common.
@@ -144,6 +147,7 @@ impl Client {
             data = json!({"channel": channel, "auth": format!("{}:{signature}", manners.key), "channel_data": user});
         }
         self.state = State::Subscribing;
+        self.asked_ns = monotonic_ns();
         self.say(&json!({"event": "pusher:subscribe", "data": data}))
     }
 

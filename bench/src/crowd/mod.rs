@@ -89,6 +89,8 @@ pub(crate) struct Joined {
     pub(crate) took_ns: u64,
     /// Connections whose server agreed to compress.
     pub(crate) deflated: usize,
+    /// From asking to be subscribed to being told so, in ns.
+    pub(crate) waits: Histogram,
 }
 
 /// What the connections received.
@@ -215,6 +217,7 @@ impl Crowd {
             let Answer::Joined(joined) = answer else { return Err(unexpected(&answer)) };
             all.took_ns = all.took_ns.max(joined.took_ns);
             all.deflated += joined.deflated;
+            all.waits.add(&joined.waits);
         }
         Ok(all)
     }

@@ -224,7 +224,14 @@ impl Process {
             epoll::add(&self.epoll, &stream, data, epoll::EventFlags::OUT)?;
             let number = first + *opened;
             let state = State::Connecting;
-            self.clients.push(Some(Client { stream, state, pending: Vec::new(), next: 0, number }));
+            self.clients.push(Some(Client {
+                stream,
+                state,
+                pending: Vec::new(),
+                next: 0,
+                number,
+                asked_ns: 0,
+            }));
             *opened += 1;
         }
         Ok(*subscribed == count)
@@ -340,7 +347,10 @@ impl Process {
         }
         let manners = self.manners.as_ref().ok_or("nobody said what to do")?;
         match (client.hear(frame, manners)?, &mut self.task) {
-            (Word::Subscribed, Task::Join { subscribed, .. }) => *subscribed += 1,
+            (Word::Subscribed, Task::Join { subscribed, joined, .. }) => {
+                *subscribed += 1;
+                joined.waits.count(self.heard_ns.saturating_sub(client.asked_ns));
+            }
             (Word::Subscribed, Task::Churn { answers_due, .. }) => {
                 *answers_due = answers_due.saturating_sub(1)
             }

@@ -12,6 +12,7 @@ use crate::crowd::{Audience, Crowd, Receipt};
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Traffic};
 use crate::measurement::{Goal, Line, Samples, Section, Unit};
+use crate::page::figure as amount;
 use crate::publisher::{Job, Publisher};
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -176,8 +177,9 @@ fn load(stage: &Stage) -> Job {
 fn idle(fleet: &Fleet, name: &str, samples: &mut Samples) -> Result<(), Failure> {
     let accounts = fleet.account()?;
     std::thread::sleep(IDLE);
+    let own_ns = fleet.redis_alone * IDLE.as_nanos() as f64;
     let Traffic { redis_ns, in_bytes, out_bytes, .. } = fleet.since(&accounts)?;
-    for (figure, value) in [("redis", redis_ns), ("in", in_bytes), ("out", out_bytes)] {
+    for (figure, value) in [("redis", redis_ns - own_ns), ("in", in_bytes), ("out", out_bytes)] {
         samples.add(&format!("{name} {figure}"), value / SERVERS / IDLE.as_secs_f64());
     }
     Ok(())
@@ -236,7 +238,10 @@ fn under_load(samples: &Samples) -> Result<Vec<Line>, Failure> {
         line("under load, per event: CPU of the server published to", us, "unheard near", 1e3)?,
         line("under load, per event: CPU of a server that hears and delivers it once", us, "heard far", 1e3)?,
     ];
-    for (name, what) in [("idle", "2 servers".to_owned()), ("idle many", format!("{} leases", 1_002))] {
+    for (name, what) in [
+        ("idle", "2 servers".to_owned()),
+        ("idle many", format!("{} leases", amount(SERVERS + LEASES as f64))),
+    ] {
         let of = |what_of: &str| format!("idle, {what}, per server and second: {what_of}");
         let rate = Unit::BytesPerSecond;
         lines.push(line(&of("bytes into Redis"), rate, &format!("{name} in"), 1.0)?);
@@ -263,7 +268,7 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
             ("near", "redis", "CPU per event that no other server listens to: Redis"),
         ] {
             lines.push(line(
-                format!("{what}, {subscribers} subscribers"),
+                format!("{what}, {} subscribers", amount(subscribers as f64)),
                 &format!("{place} {figure} {subscribers}"),
                 us,
             )?);
@@ -283,19 +288,21 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         lines.push(Line::new(format!("added by Redis, {name}"), Unit::Microseconds, added));
     }
     for channels in CHANNELS {
-        let what = format!("per event that its clients listen to, of {channels} channels");
+        let what = format!("per event that its clients listen to, of {} channels", amount(channels as f64));
         lines.push(line(format!("bytes from Redis {what}"), &format!("traffic bytes {channels}"), bytes)?);
         lines.push(line(format!("CPU of the server {what}"), &format!("traffic cpu {channels}"), us)?);
     }
     let (least, most) = (CHANNELS[0], CHANNELS[CHANNELS.len() - 1]);
     let growth =
         samples.pair(&format!("traffic bytes {most}"), &format!("traffic bytes {least}"), |a, b| a / b)?;
-    let what = format!("bytes from Redis, {most} ÷ {least} channels");
+    let what = format!("bytes from Redis, {} ÷ {} channels", amount(most as f64), amount(least as f64));
     lines.push(Line::new(what, Unit::Times, growth).goal(Goal::AtMost(FLAT)));
     let mut remarks = vec![
         format!(
-            "Two servers and one Redis; PHP publishes events of 200 B to one of them, natively. {EVENTS_PER_S} events a second, or \
-             {DELIVERIES_PER_S} deliveries where that is less. CPU of Redis holds what the kernel does on its sockets."
+            "Two servers and one Redis; PHP publishes events of 200 B to one of them, natively. {} events a second, or \
+             {} deliveries where that is less. CPU of Redis holds what the kernel does on its sockets.",
+            amount(EVENTS_PER_S as f64),
+            amount(DELIVERIES_PER_S as f64)
         ),
         format!(
             "Latency: one event every {} ms; both servers, Redis, PHP and the client share this machine's processors.",
@@ -309,10 +316,11 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
     ];
     remarks.push(format!(
         "Under load: one event every {} µs, on a channel that nobody listens to, then one to which one client of the other \
-         server listens. Idle: nothing is published for {} s; with {LEASES} leases more in Redis, a roll call of a server, one a \
-         second, is as long as with so many servers.",
+         server listens. Idle: nothing is published for {} s; with {} leases more in Redis, a roll call of a server, one a \
+         second, is as long as with so many servers. What Redis spends without servers is taken off.",
         LOAD_INTERVAL_NS / 1_000,
-        IDLE.as_secs()
+        IDLE.as_secs(),
+        amount(LEASES as f64)
     ));
     let point = |&channels: &usize| {
         let line = Line::new("", Unit::Bytes, samples.take(&format!("traffic bytes {channels}"), 1.0)?);

@@ -7,7 +7,9 @@ use crate::chart::{Axis, Chart, Scale, Series};
 use crate::crowd::{Audience, Crowd};
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Traffic};
+use crate::histogram::Histogram;
 use crate::measurement::{Line, Samples, Section, Unit};
+use crate::page::figure as amount;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "presence",
@@ -20,7 +22,7 @@ const ALL: usize = 1_000_000;
 
 fn run(stage: &Stage) -> Result<Section, Failure> {
     let sizes = [100, 1_000, stage.amount(10_000, 10_000, 2_000)];
-    let joining = stage.amount(100, 50, 20);
+    let joining = stage.amount(100, 100, 20);
     // Members come faster than people do, and there are more than the default lets in.
     let fleet = Fleet::start(&stage.places, &json!({"presence_members_max": 100_000}), false)?;
     let mut samples = Samples::default();
@@ -54,7 +56,8 @@ fn one_size(
     let mut add = |figure: &str, value: f64| samples.add(&format!("{figure} {size}"), value);
     let accounts = fleet.account()?;
     let mut first = Crowd::start()?;
-    add("first took", first.join(fleet.far.address, audience(size, 1))?.took_ns as f64);
+    let waits = first.join(fleet.far.address, audience(size, 1))?.waits;
+    add("first wait", waits.percentile(0.5));
     let traffic = fleet.since(&accounts)?;
     add("first far", traffic.far_ns);
     add("first redis", traffic.redis_ns);
@@ -62,12 +65,14 @@ fn one_size(
     fleet.quiet()?;
 
     let mut visitors = Crowd::start()?;
-    let mut took_ns = 0;
+    let mut waits = Histogram::default();
     let joined = account(fleet, members, || {
-        took_ns = visitors.join(fleet.far.address, audience(size + 1, joining))?.took_ns;
+        waits = visitors.join(fleet.far.address, audience(size + 1, joining))?.waits;
         Ok(())
     })?;
-    add("join took", took_ns as f64 / joining as f64);
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        add(&format!("join {name}"), waits.percentile(share));
+    }
     let left = account(fleet, members, || visitors.leave(0))?;
     for (what, (traffic, told)) in [("join", joined), ("leave", left)] {
         let count = joining as f64;
@@ -99,7 +104,8 @@ fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section
     let mut lines = Vec::new();
     let us = (Unit::Microseconds, 1_000.0);
     let rows = [
-        ("join took", "join: connect until the list is there", us),
+        ("join p50", "join: subscribe until subscription_succeeded, p50", us),
+        ("join p99", "join: subscribe until subscription_succeeded, p99", us),
         ("join far", "join: CPU of the server of who joins", us),
         ("join redis", "join: CPU of Redis", us),
         ("join near", "join: CPU of the members' server", us),
@@ -112,7 +118,7 @@ fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section
         ("leave telling", "leave: the same for each member that is told", us),
         ("leave told", "leave: times that each member is told", (Unit::Count, 1.0)),
         ("leave bytes", "leave: bytes into and out of Redis", (Unit::Bytes, 1.0)),
-        ("first took", "first of a server: connect until the list is there", us),
+        ("first wait", "first of a server: subscribe until subscription_succeeded", us),
         ("first far", "first of a server: its CPU", us),
         ("first redis", "first of a server: CPU of Redis", us),
         ("first bytes", "first of a server: bytes out of Redis", (Unit::Bytes, 1.0)),
@@ -120,7 +126,7 @@ fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section
     for (figure, what, (unit, divisor)) in rows {
         for size in sizes {
             let figures = samples.take(&format!("{figure} {size}"), divisor)?;
-            lines.push(Line::new(format!("{what}, {size} members"), unit, figures));
+            lines.push(Line::new(format!("{what}, {} members", amount(*size as f64)), unit, figures));
         }
     }
     let remarks = vec![format!(
