@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::{Scenario, Stage};
+use crate::accounting::quiet;
 use crate::chart::{Axis, Chart, Scale, Series};
 use crate::crowd::{Audience, Crowd};
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Traffic};
 use crate::histogram::Histogram;
-use crate::measurement::{Line, Samples, Section, Unit};
+use crate::measurement::{Goal, Line, Samples, Section, Unit};
 use crate::page::figure as amount;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -93,11 +94,19 @@ fn account(
     members: &mut Crowd,
     what: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(Traffic, u64), Failure> {
+    read_up(members)?;
     members.watch(0)?;
     let accounts = fleet.account()?;
     what()?;
     fleet.quiet()?;
-    Ok((fleet.since(&accounts)?, members.receive()?.told))
+    read_up(members)?;
+    let traffic = fleet.since(&accounts)?;
+    Ok((traffic, members.receive()?.told))
+}
+
+/// What servers have sent to ten thousand members is not read yet when the servers are done with it.
+fn read_up(members: &Crowd) -> Result<(), Failure> {
+    members.processes().into_iter().try_for_each(quiet)
 }
 
 fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section, Failure> {
@@ -126,7 +135,8 @@ fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section
     for (figure, what, (unit, divisor)) in rows {
         for size in sizes {
             let figures = samples.take(&format!("{figure} {size}"), divisor)?;
-            lines.push(Line::new(format!("{what}, {} members", amount(*size as f64)), unit, figures));
+            let line = Line::new(format!("{what}, {} members", amount(*size as f64)), unit, figures);
+            lines.push(if figure.ends_with("told") { line.goal(Goal::AtMost(1.0)) } else { line });
         }
     }
     let remarks = vec![format!(
