@@ -60,7 +60,7 @@ struct Cli {
     /// Measure less of everything: to try the bench, not to compare
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Measure more of everything: an hour instead of some ten minutes
+    /// Measure more of everything: an hour instead of some fifteen minutes
     #[arg(long)]
     full: bool,
     /// Build the rivals that are not there yet: sockudo, once (10 to 30 minutes)

@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::contestant::Kind;
+use crate::failure::Failure;
 use crate::machine::{Machine, Noise};
-use crate::measurement::{Claim, Goal, Line, Section, Table, Unit};
+use crate::measurement::{Claim, Goal, Line, Samples, Section, Table, Unit};
 use crate::scenario::Size;
 
 /// Everything that a run found.
@@ -175,7 +176,7 @@ fn write_section(page: &mut String, section: &Section) {
 fn write_table(page: &mut String, Table { title, about, columns, rows }: &Table) {
     let _ = writeln!(page, "### {title}\n\n{about}\n");
     let _ = writeln!(page, "| {} |", columns.join(" | "));
-    let _ = writeln!(page, "|{}", "--:|".repeat(columns.len()));
+    let _ = writeln!(page, "|---|{}", "--:|".repeat(columns.len().saturating_sub(1)));
     for row in rows {
         let _ = writeln!(page, "| {} |", row.join(" | "));
     }
@@ -196,6 +197,31 @@ fn verdict(met: Option<bool>) -> &'static str {
         Some(false) => "**not met**",
         None => "",
     }
+}
+
+/// Medians by name, with a column for each of `sizes`: `figure` names the samples of a row and a size.
+///
+/// # Errors
+/// When something was not measured.
+pub(crate) fn grid(
+    (title, about): (&'static str, String),
+    by: &str,
+    sizes: &[usize],
+    rows: &[(&str, &str, (Unit, f64))],
+    samples: &Samples,
+) -> Result<Table, Failure> {
+    let mut columns = vec![by.to_owned()];
+    columns.extend(sizes.iter().map(|&size| figure(size as f64)));
+    let row = |&(name, what, (unit, divisor)): &(&str, &str, (Unit, f64))| {
+        let cell = |size: &usize| {
+            let figures = samples.take(&format!("{name} {size}"), divisor)?;
+            Ok(quantity(Line::new("", unit, figures).median, unit))
+        };
+        let cells = sizes.iter().map(cell).collect::<Result<Vec<_>, Failure>>()?;
+        Ok([vec![what.to_owned()], cells].concat())
+    };
+    let rows = rows.iter().map(row).collect::<Result<_, Failure>>()?;
+    Ok(Table { title, about, columns, rows })
 }
 
 /// A figure with its unit.

@@ -11,8 +11,8 @@ use crate::chart::{Axis, Chart, Scale, Series};
 use crate::crowd::{Audience, Crowd, Receipt};
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Traffic};
-use crate::measurement::{Goal, Line, Samples, Section, Unit};
-use crate::page::figure as amount;
+use crate::measurement::{Goal, Line, Samples, Section, Table, Unit};
+use crate::page::{figure as amount, grid};
 use crate::publisher::{Job, Publisher};
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -214,6 +214,33 @@ fn received(crowd: &mut Crowd, publisher: &mut Publisher, job: &Job) -> Result<R
     crowd.receive()?.complete()
 }
 
+/// What is shown by the number of subscribers: samples, what they are, unit and divisor.
+const DELIVERIES: [(&str, &str, (Unit, f64)); 6] = [
+    ("near delivery", "CPU per delivery, all on one server", MICROSECONDS),
+    ("far delivery", "CPU per delivery, subscribers on the other server: both servers", MICROSECONDS),
+    ("far subscribers", "CPU per delivery, subscribers on the other server: theirs", MICROSECONDS),
+    ("far publisher", "CPU per event, subscribers on the other server: the one published to", MICROSECONDS),
+    ("far redis", "CPU per event, subscribers on the other server: Redis", MICROSECONDS),
+    ("near redis", "CPU per event that no other server listens to: Redis", MICROSECONDS),
+];
+/// The same by the number of channels.
+const TRAFFIC: [(&str, &str, (Unit, f64)); 2] = [
+    ("traffic bytes", "bytes from Redis per event that its clients listen to", (Unit::Bytes, 1.0)),
+    ("traffic cpu", "CPU of the server per event that its clients listen to", MICROSECONDS),
+];
+const MICROSECONDS: (Unit, f64) = (Unit::Microseconds, 1_000.0);
+
+/// The medians of the rows that come with a size, to be read across.
+fn tables(samples: &Samples) -> Result<Vec<Table>, Failure> {
+    let about = || "Medians of the rows above.".to_owned();
+    let (by_subscribers, by_channels) = ("subscribers of the channel", "channels that are published to");
+    Ok(vec![
+        grid(("Events, by subscribers", about()), by_subscribers, &SUBSCRIBERS, &DELIVERIES, samples)?,
+        grid(("Traffic, by channels", about()), by_channels, &CHANNELS, &TRAFFIC, samples)?,
+        calculation::table(samples)?,
+    ])
+}
+
 /// The constants of the calculation.
 fn under_load(samples: &Samples) -> Result<Vec<Line>, Failure> {
     let line = |what: &str, unit, figure: &str, divisor| {
@@ -259,19 +286,9 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
     };
     let mut lines = Vec::new();
     for subscribers in SUBSCRIBERS {
-        for (place, figure, what) in [
-            ("near", "delivery", "CPU per delivery, all on one server"),
-            ("far", "delivery", "CPU per delivery, subscribers on the other server: both servers"),
-            ("far", "subscribers", "CPU per delivery, subscribers on the other server: theirs"),
-            ("far", "publisher", "CPU per event, subscribers on the other server: the one published to"),
-            ("far", "redis", "CPU per event, subscribers on the other server: Redis"),
-            ("near", "redis", "CPU per event that no other server listens to: Redis"),
-        ] {
-            lines.push(line(
-                format!("{what}, {} subscribers", amount(subscribers as f64)),
-                &format!("{place} {figure} {subscribers}"),
-                us,
-            )?);
+        for (figure, what, unit) in DELIVERIES {
+            let what = format!("{what}, {} subscribers", amount(subscribers as f64));
+            lines.push(line(what, &format!("{figure} {subscribers}"), unit)?);
         }
     }
     lines.extend(under_load(samples)?);
@@ -340,6 +357,6 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         lines,
         remarks,
         charts,
-        tables: vec![calculation::table(samples)?],
+        tables: tables(samples)?,
     })
 }

@@ -84,7 +84,7 @@ pub(crate) struct Stage {
 pub(crate) enum Size {
     /// As little as tries everything.
     Quick,
-    /// Some ten minutes.
+    /// Some fifteen minutes.
     Short,
     /// As much as makes figures quiet.
     Full,

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::fleet::{Fleet, Traffic};
 use crate::histogram::Histogram;
 use crate::measurement::{Goal, Line, Samples, Section, Unit};
-use crate::page::figure as amount;
+use crate::page::{figure as amount, grid};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "presence",
@@ -139,6 +139,8 @@ fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section
             lines.push(if figure.ends_with("told") { line.goal(Goal::AtMost(1.0)) } else { line });
         }
     }
+    let about = "Medians of the rows above.".to_owned();
+    let table = grid(("Presence, by members", about), "members of the channel", sizes, &rows, samples)?;
     let remarks = vec![format!(
         "Two servers and one Redis. All members but one are on one server; {joining} more join on the other, one after the \
          other, and leave together. A join tells every member, and tells the one who joins all members: that is Pusher's \
@@ -169,6 +171,6 @@ fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section
         lines,
         remarks,
         charts,
-        tables: Vec::new(),
+        tables: vec![table],
     })
 }
