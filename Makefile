@@ -37,7 +37,7 @@ lint: dev ## check format, lints and house rules
 	@exec tests/lint
 
 .PHONY: bench
-bench: build ## measure beside the floor and rivals (some 10 minutes; builds sockudo the first time)
+bench: build ## measure beside the floor and rivals (some 15 minutes; builds sockudo the first time)
 	@exec bench/run --rivals
 
 .PHONY: bench-full

@@ -30,7 +30,6 @@ const DELIVERIES_PER_S: usize = 40_000;
 const EVENTS_PER_S: usize = 1_000;
 /// For each number of channels, so that what servers say all the time is the same.
 const TRAFFIC_NS: u64 = 1_000_000_000;
-const LATENCY_INTERVAL_NS: u64 = 1_000_000;
 /// Under load, what is done once for a batch is shared by many events.
 const LOAD_INTERVAL_NS: u64 = 50_000;
 /// So long nothing is published, to see what servers say of themselves.
@@ -51,7 +50,6 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
         for subscribers in SUBSCRIBERS {
             deliver(stage, &fleet, &mut publisher, subscribers, &mut samples)?;
         }
-        latency(stage, &fleet, &mut publisher, &mut samples)?;
         unheard(stage, &fleet, &mut publisher, &mut samples)?;
         heard(stage, &fleet, &mut publisher, &mut samples)?;
         idle(&fleet, "idle", &mut samples)?;
@@ -97,26 +95,10 @@ fn deliver(
         add("redis", redis_ns / count as f64);
         add("in", in_bytes / count as f64);
         add("out", out_bytes / count as f64);
-        drop(crowd);
-        fleet.quiet()?;
-    }
-    Ok(())
-}
-
-fn latency(
-    stage: &Stage,
-    fleet: &Fleet,
-    publisher: &mut Publisher,
-    samples: &mut Samples,
-) -> Result<(), Failure> {
-    let count = stage.amount(5_000, 2_000, 300);
-    let audience = Audience::new(1, 1);
-    for (place, server) in [("near", &fleet.near), ("far", &fleet.far)] {
-        let mut crowd = Crowd::gather(server.address, audience)?;
-        received(&mut crowd, publisher, &events(audience, 200, LATENCY_INTERVAL_NS))?;
-        let receipt = received(&mut crowd, publisher, &events(audience, count, LATENCY_INTERVAL_NS))?;
-        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-            samples.add(&format!("{place} {name}"), receipt.latencies.percentile(share));
+        if subscribers == 1 {
+            for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+                samples.add(&format!("{place} {name}"), receipt.latencies.percentile(share));
+            }
         }
         drop(crowd);
         fleet.quiet()?;
@@ -322,8 +304,8 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
             amount(DELIVERIES_PER_S as f64)
         ),
         format!(
-            "Latency: one event every {} ms; both servers, Redis, PHP and the client share this machine's processors.",
-            LATENCY_INTERVAL_NS / 1_000_000
+            "Latency: {} events a second to one client; both servers, Redis, PHP and the client share this machine's processors.",
+            amount(EVENTS_PER_S as f64)
         ),
         format!(
             "Traffic: the other server's clients listen to {HEARD_CHANNELS} channels. Each of so many channels is published to \

@@ -20,6 +20,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// More than there ever are, so that everybody is on one channel.
 const ALL: usize = 1_000_000;
+/// Each until a crowd is quiet: a minute and more for what it has to read.
+const LOOKS_MAX: usize = 50;
 
 fn run(stage: &Stage) -> Result<Section, Failure> {
     let sizes = [100, 1_000, stage.amount(10_000, 10_000, 2_000)];
@@ -94,19 +96,27 @@ fn account(
     members: &mut Crowd,
     what: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(Traffic, u64), Failure> {
-    read_up(members)?;
     members.watch(0)?;
+    read_up(members)?;
     let accounts = fleet.account()?;
     what()?;
     fleet.quiet()?;
-    read_up(members)?;
-    let traffic = fleet.since(&accounts)?;
-    Ok((traffic, members.receive()?.told))
+    let told = read_up(members)?;
+    Ok((fleet.since(&accounts)?, told))
 }
 
 /// What servers have sent to ten thousand members is not read yet when the servers are done with it.
-fn read_up(members: &Crowd) -> Result<(), Failure> {
-    members.processes().into_iter().try_for_each(quiet)
+fn read_up(members: &mut Crowd) -> Result<u64, Failure> {
+    let mut told = 0;
+    for _ in 0..LOOKS_MAX {
+        members.processes().into_iter().try_for_each(quiet)?;
+        let more = members.receive()?.told;
+        if more == 0 {
+            break;
+        }
+        told += more;
+    }
+    Ok(told)
 }
 
 fn section(samples: &Samples, sizes: &[usize], joining: usize) -> Result<Section, Failure> {
