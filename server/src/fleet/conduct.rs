@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::frames::{About, Message};
 use super::part::Part;
-use super::store::{Effect, FleetTurn, Key, Store, token, user_of};
+use super::store::{Effect, FleetTurn, Key, Store, reaping_token, token, user_of};
 use super::{LeaseId, Word};
 use crate::apps::App;
 use crate::broker::Topic;
@@ -32,7 +32,7 @@ use crate::pusher::channel;
 const WORDS_MAX: usize = 64;
 const CHANGES_MAX: usize = 256;
 const WORD_BYTES_MAX: usize = 64 * 1024;
-/// Channels that are read in one round.
+/// Channels that are read, reaped or settled in one round.
 const LOADS_MAX: usize = 64;
 /// Between two attempts to reach Redis.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -306,11 +306,19 @@ impl Conduct<'_> {
             return Ok(());
         }
         self.reaped += 1;
-        let token = format!("{} r{}", self.lease, self.reaped);
-        let effects = store.reap(lease, &token, |key| self.tells_webhooks(key)).await?;
-        for (key, effect) in effects {
-            self.tell(&key, effect, &token);
+        let token = reaping_token(lease, self.lease, self.reaped);
+        for keys in store.left_by(lease).await?.chunks(LOADS_MAX) {
+            let effects = store.reap(lease, keys, &token, |key| self.tells_webhooks(key)).await?;
+            let mut failed = Ok(());
+            for (key, effect) in keys.iter().zip(effects) {
+                match effect {
+                    Ok(effect) => self.tell(key, effect, &token),
+                    Err(error) => failed = Err(error),
+                }
+            }
+            failed?;
         }
+        store.bury(lease).await?;
         self.publish(Topic::Fleet, &Message::LeaseEnded(lease));
         Ok(())
     }
@@ -324,13 +332,16 @@ impl Conduct<'_> {
                 break;
             }
             let effects = store.say(&words, |key| self.tells_webhooks(key)).await?;
-            for ((key, word), effect) in words.into_iter().zip(effects) {
-                let token = token(&word);
-                self.node.metrics.fleet_words_total.increment();
-                let topic = Topic::Channel { app: Arc::clone(&key.app), channel: Arc::clone(&key.channel) };
-                self.publish(topic, &Message::Word(word));
-                self.tell(&key, effect, &token);
+            let mut failed = Ok(());
+            for ((key, word), effect) in words.iter().zip(effects) {
+                match effect {
+                    Ok(effect) => self.said(key, word, effect),
+                    Err(error) => failed = Err(error),
+                }
             }
+            // What is certain is told before the link is given up for the rest.
+            failed?;
+            store.forget(&words).await?;
             // The lease is to be renewed meanwhile.
             if began.elapsed() > self.part.span / 6 {
                 self.part.due.notify_one();
@@ -343,7 +354,15 @@ impl Conduct<'_> {
         Ok(true)
     }
 
-    /// The words of the next round, about one channel each.
+    /// A word is written: the others hear it.
+    fn said(&mut self, key: &Key, word: &Word, effect: Effect) {
+        self.node.metrics.fleet_words_total.increment();
+        let topic = Topic::Channel { app: Arc::clone(&key.app), channel: Arc::clone(&key.channel) };
+        self.publish(topic, &Message::Word(word.clone()));
+        self.tell(key, effect, &token(word));
+    }
+
+    /// The words of the next round.
     fn words(&self) -> Vec<(Key, Word)> {
         let mut ledger = self.part.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         std::iter::from_fn(|| ledger.next(CHANGES_MAX, WORD_BYTES_MAX)).take(WORDS_MAX).collect()
@@ -457,14 +476,21 @@ impl Conduct<'_> {
     /// Tells of the removals that nobody has undone in time.
     async fn settle<C: ConnectionLike>(&mut self, store: &mut Store<C>) -> RedisResult<()> {
         let now = Instant::now();
-        while let Some(next) = self.settling.front().filter(|next| next.due <= now) {
-            let settled = store.settle(&next.key, &next.turn, &next.token).await?;
-            let Some(Settling { key, turn, .. }) = self.settling.pop_front() else { break };
-            if settled && let Some(app) = self.node.apps.by_id(&key.app) {
-                self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
+        loop {
+            let due = self.settling.iter().take_while(|next| next.due <= now).take(LOADS_MAX);
+            let turns: Vec<_> = due.map(|next| (&next.key, &next.turn, next.token.as_str())).collect();
+            if turns.is_empty() {
+                return Ok(());
+            }
+            for settled in store.settle(&turns).await? {
+                // What is not certain is asked again.
+                let settled = settled?;
+                let Some(Settling { key, turn, .. }) = self.settling.pop_front() else { break };
+                if settled && let Some(app) = self.node.apps.by_id(&key.app) {
+                    self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
+                }
             }
         }
-        Ok(())
     }
 
     fn publish(&self, topic: Topic, message: &Message) {

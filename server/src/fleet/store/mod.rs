@@ -12,14 +12,17 @@
 //! ```
 //! Each key stands for itself, so all of it works in a Redis Cluster. Needs Redis 5 or Valkey.
 
-use std::collections::HashMap;
+mod batch;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, cmd};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, cmd};
 
+use self::batch::{Call, Lua};
 use super::replica::{Owner, Snapshot};
 use super::{Change, LeaseId, Word};
 use crate::hub::Member;
@@ -97,10 +100,10 @@ pub enum FleetTurn {
 pub struct Store<C> {
     connection: C,
     prefix: String,
-    hold: Script,
-    say: Script,
-    reap: Script,
-    settle: Script,
+    hold: Lua,
+    say: Lua,
+    reap: Lua,
+    settle: Lua,
 }
 
 impl<C> fmt::Debug for Store<C> {
@@ -115,10 +118,10 @@ impl<C: ConnectionLike> Store<C> {
         Self {
             connection,
             prefix: prefix.to_owned(),
-            hold: Script::new(include_str!("hold.lua")),
-            say: Script::new(include_str!("say.lua")),
-            reap: Script::new(include_str!("reap.lua")),
-            settle: Script::new(include_str!("settle.lua")),
+            hold: Lua::new(include_str!("hold.lua")),
+            say: Lua::new(include_str!("say.lua")),
+            reap: Lua::new(include_str!("reap.lua")),
+            settle: Lua::new(include_str!("settle.lua")),
         }
     }
 
@@ -139,59 +142,72 @@ impl<C: ConnectionLike> Store<C> {
     /// # Errors
     /// What Redis says; so for everything below.
     pub async fn hold(&mut self, lease: LeaseId, span: Duration, anew: bool) -> RedisResult<Roll> {
-        let mut call = self.hold.key(self.leases());
-        let call =
-            call.arg(lease.to_string()).arg(span.as_millis() as u64).arg(if anew { "take" } else { "renew" });
+        let mut call = self.hold.of(self.leases());
+        call.arg(lease.to_string()).arg(span.as_millis() as u64).arg(if anew { "take" } else { "renew" });
+        let mut answers = batch::call(&mut self.connection, &self.hold, &[call]).await?;
         let (held, living, run_out): (bool, Vec<String>, Vec<String>) =
-            call.invoke_async(&mut self.connection).await?;
+            batch::read(answers.pop().unwrap_or_default())?;
         let read = |texts: Vec<String>| texts.iter().filter_map(|text| LeaseId::parse(text)).collect();
         Ok(Roll { held, living: read(living), run_out: read(run_out) })
     }
 
-    /// Writes words, each about another channel; `is_told` says of which apps webhooks are told. Gives what each means.
+    /// Writes words, those about one channel in their order; `is_told` says of which apps webhooks are told. Gives what
+    /// each means, or why it is not certain that it is written.
     pub async fn say(
         &mut self,
         words: &[(Key, Word)],
         is_told: impl Fn(&Key) -> bool,
-    ) -> RedisResult<Vec<Effect>> {
-        let mut effects = Vec::with_capacity(words.len());
-        for (key, word) in words {
-            // Indexed before there is anything: what a dead lease has left is always found.
-            if word.prev == 0 {
-                cmd("SADD")
-                    .arg(self.index(word.lease))
-                    .arg(key.to_string())
-                    .exec_async(&mut self.connection)
-                    .await?;
-            }
-            let mut call = self.say.key(self.facts(key));
-            call.arg(word.lease.to_string())
-                .arg(word.prev)
-                .arg(word.seq)
-                .arg(word.subscriptions)
-                .arg(u8::from(is_told(key)));
-            for change in &word.changes {
-                match change {
-                    Change::Joined(Member { user_id, user_info }) => {
-                        let info = user_info.as_ref().map_or_else(String::new, |info| format!("+{info}"));
-                        call.arg("+").arg(&**user_id).arg(info);
-                    }
-                    Change::Left(user_id) => {
-                        call.arg("-").arg(&**user_id);
-                    }
+    ) -> RedisResult<Vec<RedisResult<Effect>>> {
+        // Indexed before there is anything, on whichever server that is: what a dead lease has left is always found.
+        let first = words.iter().filter(|(_, word)| word.prev == 0);
+        self.index_all("SADD", first).await?;
+        let calls: Vec<Call> = words.iter().map(|(key, word)| self.saying(key, word, is_told(key))).collect();
+        let answers = batch::call(&mut self.connection, &self.say, &calls).await?;
+        Ok(answers.into_iter().map(|answer| effect(batch::read(answer)?)).collect())
+    }
+
+    /// What is written of some channels for the last time does not have to be found any more.
+    pub async fn forget(&mut self, words: &[(Key, Word)]) -> RedisResult<()> {
+        let mut later = HashSet::new();
+        let last = words.iter().rev().filter(|(key, word)| later.insert(key) && word.subscriptions == 0);
+        self.index_all("SREM", last).await
+    }
+
+    /// SADD or SREM of the channels of words, all of one lease.
+    async fn index_all<'a>(
+        &mut self,
+        command: &str,
+        words: impl Iterator<Item = &'a (Key, Word)>,
+    ) -> RedisResult<()> {
+        let mut words = words.peekable();
+        let Some((_, Word { lease, .. })) = words.peek() else { return Ok(()) };
+        let mut command = cmd(command);
+        command.arg(self.index(*lease));
+        for (key, _) in words {
+            command.arg(key.to_string());
+        }
+        command.exec_async(&mut self.connection).await
+    }
+
+    fn saying(&self, key: &Key, word: &Word, is_told: bool) -> Call {
+        let mut call = self.say.of(self.facts(key));
+        call.arg(word.lease.to_string())
+            .arg(word.prev)
+            .arg(word.seq)
+            .arg(word.subscriptions)
+            .arg(u8::from(is_told));
+        for change in &word.changes {
+            match change {
+                Change::Joined(Member { user_id, user_info }) => {
+                    let info = user_info.as_ref().map_or_else(String::new, |info| format!("+{info}"));
+                    call.arg("+").arg(&**user_id).arg(info);
+                }
+                Change::Left(user_id) => {
+                    call.arg("-").arg(&**user_id);
                 }
             }
-            let raw: RawEffect = call.invoke_async(&mut self.connection).await?;
-            effects.push(effect(raw)?);
-            if word.subscriptions == 0 {
-                cmd("SREM")
-                    .arg(self.index(word.lease))
-                    .arg(key.to_string())
-                    .exec_async(&mut self.connection)
-                    .await?;
-            }
         }
-        Ok(effects)
+        call
     }
 
     /// Everything about some channels, and the leases that lived when it was read, or later.
@@ -201,12 +217,13 @@ impl<C: ConnectionLike> Store<C> {
         own: LeaseId,
         span: Duration,
     ) -> RedisResult<(Vec<Snapshot>, Roll)> {
-        let mut snapshots = Vec::with_capacity(keys.len());
-        for key in keys {
-            let facts: HashMap<String, String> =
-                cmd("HGETALL").arg(self.facts(key)).query_async(&mut self.connection).await?;
-            snapshots.push(snapshot(facts));
-        }
+        let commands: Vec<Cmd> =
+            keys.iter().map(|key| cmd("HGETALL").arg(self.facts(key)).to_owned()).collect();
+        let answers = batch::send(&mut self.connection, commands).await?;
+        let snapshots = answers
+            .into_iter()
+            .map(|answer| batch::read(answer).map(snapshot))
+            .collect::<RedisResult<_>>()?;
         let roll = self.hold(own, span, false).await?;
         Ok((snapshots, roll))
     }
@@ -220,43 +237,68 @@ impl<C: ConnectionLike> Store<C> {
         Ok(claimed.is_some())
     }
 
-    /// Removes everything that a lease has left, `token` naming who tells webhooks of it. Gives what that means, channel
-    /// by channel. To do so again changes nothing.
+    /// The channels of which a lease has left something, perhaps.
+    pub async fn left_by(&mut self, lease: LeaseId) -> RedisResult<Vec<Key>> {
+        let channels: Vec<String> =
+            cmd("SMEMBERS").arg(self.index(lease)).query_async(&mut self.connection).await?;
+        Ok(channels.iter().filter_map(|text| Key::parse(text)).collect())
+    }
+
+    /// Removes what a lease has left of some channels, `token` naming who tells webhooks of it. Gives what that means,
+    /// channel by channel, or why it is not certain that it is done. To do so again changes nothing.
     pub async fn reap(
         &mut self,
         lease: LeaseId,
+        keys: &[Key],
         token: &str,
         is_told: impl Fn(&Key) -> bool,
-    ) -> RedisResult<Vec<(Key, Effect)>> {
-        let index = self.index(lease);
-        let channels: Vec<String> = cmd("SMEMBERS").arg(&index).query_async(&mut self.connection).await?;
-        let mut effects = Vec::new();
-        for key in channels.iter().filter_map(|text| Key::parse(text)) {
-            let mut call = self.reap.key(self.facts(&key));
-            let call = call.arg(lease.to_string()).arg(token).arg(u8::from(is_told(&key)));
-            let raw: RawEffect = call.invoke_async(&mut self.connection).await?;
-            effects.push((key, effect(raw)?));
-        }
-        cmd("DEL").arg(&index).exec_async(&mut self.connection).await?;
-        cmd("ZREM").arg(self.leases()).arg(lease.to_string()).exec_async(&mut self.connection).await?;
-        Ok(effects)
+    ) -> RedisResult<Vec<RedisResult<Effect>>> {
+        let reaping = |key: &Key| {
+            let mut call = self.reap.of(self.facts(key));
+            call.arg(lease.to_string()).arg(token).arg(u8::from(is_told(key)));
+            call
+        };
+        let calls: Vec<Call> = keys.iter().map(reaping).collect();
+        let answers = batch::call(&mut self.connection, &self.reap, &calls).await?;
+        Ok(answers.into_iter().map(|answer| effect(batch::read(answer)?)).collect())
     }
 
-    /// Whether what `turn` removed under `token` is still gone; it is settled then, for everybody.
-    pub async fn settle(&mut self, key: &Key, turn: &FleetTurn, token: &str) -> RedisResult<bool> {
-        let field = match turn {
-            FleetTurn::Removed(user_id) => format!("g{user_id}"),
-            FleetTurn::Vacated => "v".to_owned(),
-            FleetTurn::Added(_) | FleetTurn::Occupied => return Ok(true),
+    /// Nothing of a lease is left.
+    pub async fn bury(&mut self, lease: LeaseId) -> RedisResult<()> {
+        // In this order: a lease that is known is reaped again.
+        cmd("DEL").arg(self.index(lease)).exec_async(&mut self.connection).await?;
+        cmd("ZREM").arg(self.leases()).arg(lease.to_string()).exec_async(&mut self.connection).await
+    }
+
+    /// Whether what turns have removed, each under a token, is still gone; it is settled then, for everybody.
+    pub async fn settle(
+        &mut self,
+        turns: &[(&Key, &FleetTurn, &str)],
+    ) -> RedisResult<Vec<RedisResult<bool>>> {
+        let settling = |&(key, turn, token): &(&Key, &FleetTurn, &str)| {
+            let field = match turn {
+                FleetTurn::Added(user_id) | FleetTurn::Removed(user_id) => format!("g{user_id}"),
+                FleetTurn::Occupied | FleetTurn::Vacated => "v".to_owned(),
+            };
+            let mut call = self.settle.of(self.facts(key));
+            call.arg(token).arg(field);
+            call
         };
-        let mut call = self.settle.key(self.facts(key));
-        call.arg(token).arg(field).invoke_async(&mut self.connection).await
+        let calls: Vec<Call> = turns.iter().map(settling).collect();
+        let answers = batch::call(&mut self.connection, &self.settle, &calls).await?;
+        Ok(answers.into_iter().map(batch::read).collect())
     }
 }
 
 /// The token under which the removals of a word are settled, as say.lua makes it.
 pub fn token(word: &Word) -> String {
     format!("{} {}", word.lease, word.seq)
+}
+
+/// The token of what is reaped. It begins with the dead lease: when it is reaped once more because it is not certain that
+/// it was, what nobody has settled by then is told by whoever does so.
+pub fn reaping_token(dead: LeaseId, own: LeaseId, count: u64) -> String {
+    format!("{dead} {own} {count}")
 }
 
 type RawEffect = (i64, Vec<String>);
