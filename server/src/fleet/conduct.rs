@@ -23,7 +23,7 @@ use super::part::Part;
 use super::store::{Effect, FleetTurn, Key, Store, reaping_token, token, user_of};
 use super::{LeaseId, Word};
 use crate::apps::App;
-use crate::broker::Topic;
+use crate::broker::{Standing, Topic};
 use crate::entropy;
 use crate::node::Node;
 use crate::pusher::channel;
@@ -150,7 +150,9 @@ async fn conduct(
             Ok(Ended::Away) => {}
             Ok(Ended::Finished) => return,
             Err(error) => {
-                warn!(%error, "the facts of the fleet cannot be kept in Redis; trying again");
+                let reason = in_its_words(&error);
+                warn!(error = reason, "the facts of the fleet cannot be kept in Redis; trying again");
+                part.store_stands(node, Standing::Away { reason });
                 tokio::select! {
                     () = tokio::time::sleep(backoff.mul_f64(jitter())) => {}
                     _ = &mut *finishing => return,
@@ -165,6 +167,14 @@ async fn conduct(
 fn jitter() -> f64 {
     let byte = entropy::bytes::<1>().map_or(0, |[byte]| byte);
     0.5 + f64::from(byte) / 512.0
+}
+
+/// What Redis says, word by word: what to do is found by that.
+fn in_its_words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
 }
 
 fn system(error: io::Error) -> RedisError {
@@ -238,7 +248,10 @@ impl Conduct<'_> {
                     self.settle(store).await?;
                 }
             }
-            self.speak(store).await?;
+            // Not before everything is said and read: until then there is something that Redis may refuse.
+            if self.speak(store).await? && loading.is_empty() {
+                self.part.store_stands(self.node, Standing::Connected);
+            }
         }
     }
 
