@@ -197,16 +197,16 @@ impl Part {
     }
 
     /// The link is there: everything will be said again under another lease, and the old one given back after that.
-    pub(super) fn begin(&self, lease: LeaseId, link_is_new: bool) -> LeaseId {
+    pub(super) fn begin(&self, lease: LeaseId, link_is_new: bool, lost: bool) -> LeaseId {
         let now = Instant::now();
         let mut leases = lock(&self.leases);
-        if link_is_new {
+        if link_is_new || lost {
             leases.link_is_up(now);
         }
         let mut ledger = lock(&self.ledger);
         let old = ledger.lease();
         leases.end(now, old);
-        ledger.begin(lease);
+        ledger.begin(lease, lost);
         old
     }
 

@@ -5,7 +5,7 @@
 //! what to do when Redis fails: every error ends the link.
 //!
 //! ```text
-//! <prefix>leases                    every lease, by the time at which it runs out
+//! <prefix>leases                    every lease, by the time at which it runs out, and the epoch, see hold.lua
 //! <prefix>lease:<lease>             the channels that have facts under it: what is to be removed with it
 //! <prefix>reaping:<lease>           somebody does so
 //! <prefix>{<app>:<channel>}:facts   the facts about one channel, see say.lua
@@ -23,6 +23,7 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, cmd};
 
 use self::batch::{Call, Lua};
+use super::ledger::Again;
 use super::replica::{Owner, Snapshot};
 use super::{Change, LeaseId, Word};
 use crate::hub::Member;
@@ -72,6 +73,34 @@ pub struct Roll {
     pub living: Vec<LeaseId>,
     /// Those that have run out and are still to be reaped.
     pub run_out: Vec<LeaseId>,
+    /// What is held, if it is.
+    pub holding: Holding,
+    /// Whether Redis has lost data since the epoch that was known.
+    pub lost: bool,
+    /// Whether all regroup after that: nodes may still say again what was told before.
+    pub regroups: bool,
+}
+
+/// What a node knows of the store, for as long as it runs: by this it sees that data was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Holding {
+    /// The present epoch; empty before Redis was reached.
+    pub epoch: String,
+    /// Until when the lease is held, in ms by Redis' clock.
+    pub until_ms: u64,
+}
+
+/// A word, as it is to be written.
+#[derive(Debug, Clone)]
+pub struct Saying {
+    /// About which channel.
+    pub key: Key,
+    /// What is said.
+    pub word: Word,
+    /// What of it webhooks have been told before data was lost.
+    pub again: Again,
+    /// Whether they are told of this app at all.
+    pub is_told: bool,
 }
 
 /// What a change of the facts means for the fleet.
@@ -137,39 +166,54 @@ impl<C: ConnectionLike> Store<C> {
         format!("{}{{{key}}}:facts", self.prefix)
     }
 
-    /// Takes a lease, or renews it, and calls the roll.
+    /// Renews a lease, or takes one (`anew`) in place of the one that was held last, and calls the roll. `holding` is what
+    /// the last roll call gave.
     ///
     /// # Errors
     /// What Redis says; so for everything below.
-    pub async fn hold(&mut self, lease: LeaseId, span: Duration, anew: bool) -> RedisResult<Roll> {
+    pub async fn hold(
+        &mut self,
+        lease: LeaseId,
+        before: LeaseId,
+        span: Duration,
+        holding: &Holding,
+    ) -> RedisResult<Roll> {
         let mut call = self.hold.of(self.leases());
-        call.arg(lease.to_string()).arg(span.as_millis() as u64).arg(if anew { "take" } else { "renew" });
+        let has_held = holding.until_ms > 0;
+        call.arg(lease.to_string())
+            .arg(span.as_millis() as u64)
+            .arg(if lease == before { "renew" } else { "take" })
+            .arg(&holding.epoch)
+            // It is drawn at random and has never been one.
+            .arg(format!("epoch:{:016x}", lease.0 ^ holding.until_ms))
+            .arg(if has_held { before.to_string() } else { String::new() })
+            .arg(holding.until_ms);
         let mut answers = batch::call(&mut self.connection, &self.hold, &[call]).await?;
-        let (held, living, run_out): (bool, Vec<String>, Vec<String>) =
+        let (held, until_ms, living, run_out, epoch, lost, regroups): RawRoll =
             batch::read(answers.pop().unwrap_or_default())?;
         let read = |texts: Vec<String>| texts.iter().filter_map(|text| LeaseId::parse(text)).collect();
-        Ok(Roll { held, living: read(living), run_out: read(run_out) })
+        let holding = Holding { epoch, until_ms };
+        Ok(Roll { held, living: read(living), run_out: read(run_out), holding, lost, regroups })
     }
 
-    /// Writes words, those about one channel in their order; `is_told` says of which apps webhooks are told. Gives what
-    /// each means, or why it is not certain that it is written.
-    pub async fn say(
-        &mut self,
-        words: &[(Key, Word)],
-        is_told: impl Fn(&Key) -> bool,
-    ) -> RedisResult<Vec<RedisResult<Effect>>> {
+    /// Writes words, those about one channel in their order; `regroups` as the last roll call said. Gives what each
+    /// means, or why it is not certain that it is written.
+    pub async fn say(&mut self, sayings: &[Saying], regroups: bool) -> RedisResult<Vec<RedisResult<Effect>>> {
         // Indexed before there is anything, on whichever server that is: what a dead lease has left is always found.
-        let first = words.iter().filter(|(_, word)| word.prev == 0);
+        let first = sayings.iter().filter(|saying| saying.word.prev == 0);
         self.index_all("SADD", first).await?;
-        let calls: Vec<Call> = words.iter().map(|(key, word)| self.saying(key, word, is_told(key))).collect();
+        let calls: Vec<Call> = sayings.iter().map(|saying| self.saying(saying, regroups)).collect();
         let answers = batch::call(&mut self.connection, &self.say, &calls).await?;
         Ok(answers.into_iter().map(|answer| effect(batch::read(answer)?)).collect())
     }
 
     /// What is written of some channels for the last time does not have to be found any more.
-    pub async fn forget(&mut self, words: &[(Key, Word)]) -> RedisResult<()> {
+    pub async fn forget(&mut self, sayings: &[Saying]) -> RedisResult<()> {
         let mut later = HashSet::new();
-        let last = words.iter().rev().filter(|(key, word)| later.insert(key) && word.subscriptions == 0);
+        let last = sayings
+            .iter()
+            .rev()
+            .filter(|Saying { key, word, .. }| later.insert(key) && word.subscriptions == 0);
         self.index_all("SREM", last).await
     }
 
@@ -177,33 +221,37 @@ impl<C: ConnectionLike> Store<C> {
     async fn index_all<'a>(
         &mut self,
         command: &str,
-        words: impl Iterator<Item = &'a (Key, Word)>,
+        sayings: impl Iterator<Item = &'a Saying>,
     ) -> RedisResult<()> {
-        let mut words = words.peekable();
-        let Some((_, Word { lease, .. })) = words.peek() else { return Ok(()) };
+        let mut sayings = sayings.peekable();
+        let Some(first) = sayings.peek() else { return Ok(()) };
         let mut command = cmd(command);
-        command.arg(self.index(*lease));
-        for (key, _) in words {
-            command.arg(key.to_string());
+        command.arg(self.index(first.word.lease));
+        for saying in sayings {
+            command.arg(saying.key.to_string());
         }
         command.exec_async(&mut self.connection).await
     }
 
-    fn saying(&self, key: &Key, word: &Word, is_told: bool) -> Call {
+    fn saying(&self, Saying { key, word, again, is_told }: &Saying, regroups: bool) -> Call {
         let mut call = self.say.of(self.facts(key));
         call.arg(word.lease.to_string())
             .arg(word.prev)
             .arg(word.seq)
             .arg(word.subscriptions)
-            .arg(u8::from(is_told));
+            .arg(u8::from(*is_told))
+            .arg(u8::from(again.occupied))
+            .arg(u8::from(regroups));
         for change in &word.changes {
             match change {
                 Change::Joined(Member { user_id, user_info }) => {
+                    let kind = if again.users.contains(user_id) { "*" } else { "+" };
                     let info = user_info.as_ref().map_or_else(String::new, |info| format!("+{info}"));
-                    call.arg("+").arg(&**user_id).arg(info);
+                    call.arg(kind).arg(&**user_id).arg(info);
                 }
                 Change::Left(user_id) => {
-                    call.arg("-").arg(&**user_id);
+                    let kind = if again.users.contains(user_id) { "~" } else { "-" };
+                    call.arg(kind).arg(&**user_id);
                 }
             }
         }
@@ -216,6 +264,7 @@ impl<C: ConnectionLike> Store<C> {
         keys: &[Key],
         own: LeaseId,
         span: Duration,
+        holding: &Holding,
     ) -> RedisResult<(Vec<Snapshot>, Roll)> {
         let commands: Vec<Cmd> =
             keys.iter().map(|key| cmd("HGETALL").arg(self.facts(key)).to_owned()).collect();
@@ -224,7 +273,7 @@ impl<C: ConnectionLike> Store<C> {
             .into_iter()
             .map(|answer| batch::read(answer).map(snapshot))
             .collect::<RedisResult<_>>()?;
-        let roll = self.hold(own, span, false).await?;
+        let roll = self.hold(own, own, span, holding).await?;
         Ok((snapshots, roll))
     }
 
@@ -270,15 +319,17 @@ impl<C: ConnectionLike> Store<C> {
         cmd("ZREM").arg(self.leases()).arg(lease.to_string()).exec_async(&mut self.connection).await
     }
 
-    /// Whether what turns have removed, each under a token, is still gone; it is settled then, for everybody.
+    /// Whether what waits to be told, each under a token, is still so; it is settled then, for everybody.
     pub async fn settle(
         &mut self,
         turns: &[(&Key, &FleetTurn, &str)],
     ) -> RedisResult<Vec<RedisResult<bool>>> {
         let settling = |&(key, turn, token): &(&Key, &FleetTurn, &str)| {
             let field = match turn {
-                FleetTurn::Added(user_id) | FleetTurn::Removed(user_id) => format!("g{user_id}"),
-                FleetTurn::Occupied | FleetTurn::Vacated => "v".to_owned(),
+                FleetTurn::Added(user_id) => format!("n{user_id}"),
+                FleetTurn::Removed(user_id) => format!("g{user_id}"),
+                FleetTurn::Occupied => "w".to_owned(),
+                FleetTurn::Vacated => "v".to_owned(),
             };
             let mut call = self.settle.of(self.facts(key));
             call.arg(token).arg(field);
@@ -302,6 +353,7 @@ pub fn reaping_token(dead: LeaseId, own: LeaseId, count: u64) -> String {
 }
 
 type RawEffect = (i64, Vec<String>);
+type RawRoll = (bool, u64, Vec<String>, Vec<String>, String, bool, bool);
 
 fn effect((subscriptions, told): RawEffect) -> RedisResult<Effect> {
     let turn = |text: &String| match (text.as_str(), text.strip_prefix('+'), text.strip_prefix('-')) {
