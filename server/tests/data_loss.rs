@@ -286,7 +286,6 @@ fn whatever_is_lost_webhooks_are_told_of_every_member_as_often_to_have_come_as_t
     };
     let mut heard = Vec::new();
     while present(&balance) != all {
-        eprintln!("{:?}", present(&balance).symmetric_difference(&all).collect::<Vec<_>>());
         for event in scene.receiver.hook().events() {
             heard.push(note(&event));
             let key = (

@@ -15,11 +15,13 @@ local told, token, is_told = {}, lease .. ' ' .. ARGV[3], ARGV[5] == '1'
 local was_occupied, waits = ARGV[6] == '1', is_told and ARGV[7] == '1'
 
 local function join(user, info, was_told)
-    if was_told then redis.call('HDEL', key, 'n' .. user) end
     -- The second argument of a pair that is there already: the word has been written before.
     if redis.call('HSETNX', key, 'm' .. lease .. user, info) == 0 then return end
-    if redis.call('HINCRBY', key, 'u' .. user, 1) > 1 then return end
-    if redis.call('HDEL', key, 'g' .. user) == 1 or was_told then return end
+    local is_first = redis.call('HINCRBY', key, 'u' .. user, 1) == 1
+    local waited = redis.call('HDEL', key, 'n' .. user) == 1
+    local undone = is_first and redis.call('HDEL', key, 'g' .. user) == 1
+    -- What waits to be told by another node is told by this one: it may be the only one that still knows.
+    if was_told or undone or not (is_first or waited) then return end
     if waits then redis.call('HSET', key, 'n' .. user, token) end
     told[#told + 1] = '+' .. user
 end
@@ -53,8 +55,9 @@ if now > 0 then
 else
     redis.call('HDEL', key, 's' .. lease)
 end
-local waited = (was_occupied or total <= 0) and redis.call('HDEL', key, 'w') == 1
-if total > 0 and total == now - was and redis.call('HDEL', key, 'v') == 0 and not was_occupied then
+local waited = (was_occupied or total <= 0 or was == 0 and now > 0) and redis.call('HDEL', key, 'w') == 1
+local undone = total > 0 and total == now - was and redis.call('HDEL', key, 'v') == 1
+if not was_occupied and not undone and total > 0 and was == 0 and (waited or total == now) then
     if waits then redis.call('HSET', key, 'w', token) end
     told[#told + 1] = 'o'
 end
