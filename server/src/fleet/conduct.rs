@@ -570,6 +570,8 @@ impl Conduct<'_> {
                 match turn {
                     FleetTurn::Added(user_id) => self.ledger().told(&key, Some(&user_id)),
                     FleetTurn::Occupied => self.ledger().told(&key, None),
+                    FleetTurn::Removed(user_id) if settled => self.ledger().told_gone(&key, Some(&user_id)),
+                    FleetTurn::Vacated if settled => self.ledger().told_gone(&key, None),
                     FleetTurn::Removed(_) | FleetTurn::Vacated => {}
                 }
             }

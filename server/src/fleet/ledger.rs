@@ -209,6 +209,18 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         }
     }
 
+    /// Webhooks are told that a user is gone from everywhere, or that nobody subscribes any more.
+    pub fn told_gone(&mut self, key: &K, user_id: Option<&Arc<str>>) {
+        let Some(page) = self.pages.get_mut(key) else { return };
+        match user_id {
+            Some(user_id) => drop(page.told.users.remove(user_id)),
+            None => page.told.occupied = false,
+        }
+        if page.subscribers() == 0 && !page.is_due && page.told.is_empty() {
+            self.pages.remove(key);
+        }
+    }
+
     /// What was not told yet to be gone, and is to be said once more: before data was lost it was here, or elsewhere.
     pub fn is_to_be_gone(&mut self, key: &K, user_id: Option<&Arc<str>>) {
         let page = self.pages.entry(key.clone()).or_default();
