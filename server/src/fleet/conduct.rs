@@ -9,21 +9,22 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{RedisError, RedisResult};
+use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use super::frames::{About, Message};
+use super::ledger::Again;
 use super::part::Part;
-use super::store::{Effect, FleetTurn, Key, Store, token, user_of};
-use super::{LeaseId, Word};
+use super::store::{Effect, FleetTurn, Holding, Key, Saying, Store, reaping_token, token, user_of};
+use super::{LeaseId, Ledger};
 use crate::apps::App;
-use crate::broker::Topic;
+use crate::broker::{Standing, Topic};
 use crate::entropy;
 use crate::node::Node;
 use crate::pusher::channel;
@@ -32,7 +33,7 @@ use crate::pusher::channel;
 const WORDS_MAX: usize = 64;
 const CHANGES_MAX: usize = 256;
 const WORD_BYTES_MAX: usize = 64 * 1024;
-/// Channels that are read in one round.
+/// Channels that are read, reaped or settled in one round.
 const LOADS_MAX: usize = 64;
 /// Between two attempts to reach Redis.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -50,7 +51,7 @@ pub trait Dial: fmt::Debug {
     fn prefix(&self) -> &str;
 }
 
-/// A removal that waits to be told to webhooks.
+/// Something that waits to be told to webhooks: a removal, or while all regroup whatever it is.
 #[derive(Debug)]
 struct Settling {
     due: Instant,
@@ -74,6 +75,9 @@ struct Conduct<'a> {
     part: &'a Arc<Part>,
     node: &'a Arc<Node>,
     lease: LeaseId,
+    holding: Holding,
+    /// Whether all say again what they know, because data was lost.
+    regroups: bool,
     /// Leases of this node that are to be given back when everything is said.
     old: Vec<LeaseId>,
     settling: VecDeque<Settling>,
@@ -127,8 +131,16 @@ async fn conduct(
     dial: impl Dial,
     finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
 ) {
-    let mut conduct =
-        Conduct { part, node, lease: LeaseId(0), old: Vec::new(), settling: VecDeque::new(), reaped: 0 };
+    let mut conduct = Conduct {
+        part,
+        node,
+        lease: LeaseId(0),
+        holding: Holding::default(),
+        regroups: false,
+        old: Vec::new(),
+        settling: VecDeque::new(),
+        reaped: 0,
+    };
     let mut standing = part.standing();
     let mut backoff = BACKOFF;
     loop {
@@ -150,7 +162,9 @@ async fn conduct(
             Ok(Ended::Away) => {}
             Ok(Ended::Finished) => return,
             Err(error) => {
-                warn!(%error, "the facts of the fleet cannot be kept in Redis; trying again");
+                let reason = in_its_words(&error);
+                warn!(error = reason, "the facts of the fleet cannot be kept in Redis; trying again");
+                part.store_stands(node, Standing::Away { reason });
                 tokio::select! {
                     () = tokio::time::sleep(backoff.mul_f64(jitter())) => {}
                     _ = &mut *finishing => return,
@@ -165,6 +179,19 @@ async fn conduct(
 fn jitter() -> f64 {
     let byte = entropy::bytes::<1>().map_or(0, |[byte]| byte);
     0.5 + f64::from(byte) / 512.0
+}
+
+/// What Redis says, word by word: what to do is found by that.
+fn in_its_words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
+}
+
+/// Everything is said again over another link.
+fn lost() -> RedisError {
+    RedisError::from((ErrorKind::Io, "expected what was written before, but Redis has lost data"))
 }
 
 fn system(error: io::Error) -> RedisError {
@@ -221,7 +248,8 @@ impl Conduct<'_> {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wanted = Vec::new();
         loop {
-            let settled = self.settling.front().map(|next| next.due);
+            // Not before all are heard again: what was told before may still hold.
+            let settled = self.settling.front().filter(|_| !self.regroups).map(|next| next.due);
             tokio::select! {
                 biased;
                 done = &mut *finishing => {
@@ -238,7 +266,10 @@ impl Conduct<'_> {
                     self.settle(store).await?;
                 }
             }
-            self.speak(store).await?;
+            // Not before everything is said and read: until then there is something that Redis may refuse.
+            if self.speak(store).await? && loading.is_empty() {
+                self.part.store_stands(self.node, Standing::Connected);
+            }
         }
     }
 
@@ -258,12 +289,17 @@ impl Conduct<'_> {
         let lease = draw_lease().map_err(system)?;
         // Held before anything is said under it.
         let call = self.part.call_roll();
-        let roll = store.hold(lease, self.part.span, true).await?;
-        let old = self.part.begin(lease, link_is_new);
+        let roll = store.hold(lease, self.lease, self.part.span, &self.holding).await?;
+        if roll.lost {
+            warn!("Redis has lost its data; this node says again what it knows");
+            self.grieve();
+        }
+        let old = self.part.begin(lease, link_is_new, roll.lost);
         if self.lease != LeaseId(0) {
             self.old.push(old);
         }
         self.lease = lease;
+        self.hold(&roll);
         self.take_roll(store, call, &roll).await?;
         self.part.due.notify_one();
         Ok(())
@@ -272,7 +308,13 @@ impl Conduct<'_> {
     /// Renews the lease, and looks who else lives.
     async fn look<C: ConnectionLike>(&mut self, store: &mut Store<C>) -> RedisResult<()> {
         let call = self.part.call_roll();
-        let roll = store.hold(self.lease, self.part.span, false).await?;
+        let roll = store.hold(self.lease, self.lease, self.part.span, &self.holding).await?;
+        if roll.lost {
+            return Err(lost());
+        }
+        if roll.held {
+            self.hold(&roll);
+        }
         self.take_roll(store, call, &roll).await?;
         if !roll.held {
             warn!(lease = %self.lease, "this node's lease ran out: the others took it for dead; it comes back under another");
@@ -280,6 +322,24 @@ impl Conduct<'_> {
             self.take_lease(store, false).await?;
         }
         Ok(())
+    }
+
+    fn hold(&mut self, roll: &super::store::Roll) {
+        self.holding = roll.holding.clone();
+        self.regroups = roll.regroups;
+    }
+
+    /// What waited to be told is lost with everything else. Who was to be gone is said to be once more; who had come and
+    /// was not told yet comes again.
+    fn grieve(&mut self) {
+        let mut ledger = self.part.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        for Settling { key, turn, .. } in self.settling.drain(..) {
+            match turn {
+                FleetTurn::Removed(user_id) => ledger.is_to_be_gone(&key, Some(&user_id)),
+                FleetTurn::Vacated => ledger.is_to_be_gone(&key, None),
+                FleetTurn::Added(_) | FleetTurn::Occupied => {}
+            }
+        }
     }
 
     async fn take_roll<C: ConnectionLike>(
@@ -306,11 +366,19 @@ impl Conduct<'_> {
             return Ok(());
         }
         self.reaped += 1;
-        let token = format!("{} r{}", self.lease, self.reaped);
-        let effects = store.reap(lease, &token, |key| self.tells_webhooks(key)).await?;
-        for (key, effect) in effects {
-            self.tell(&key, effect, &token);
+        let token = reaping_token(lease, self.lease, self.reaped);
+        for keys in store.left_by(lease).await?.chunks(LOADS_MAX) {
+            let effects = store.reap(lease, keys, &token, |key| self.tells_webhooks(key)).await?;
+            let mut failed = Ok(());
+            for (key, effect) in keys.iter().zip(effects) {
+                match effect {
+                    Ok(effect) => drop(self.tell(key, effect, &token, true)),
+                    Err(error) => failed = Err(error),
+                }
+            }
+            failed?;
         }
+        store.bury(lease).await?;
         self.publish(Topic::Fleet, &Message::LeaseEnded(lease));
         Ok(())
     }
@@ -319,34 +387,60 @@ impl Conduct<'_> {
     async fn speak<C: ConnectionLike>(&mut self, store: &mut Store<C>) -> RedisResult<bool> {
         let began = Instant::now();
         loop {
-            let words = self.words();
-            if words.is_empty() {
+            let sayings = self.sayings();
+            if sayings.is_empty() {
                 break;
             }
-            let effects = store.say(&words, |key| self.tells_webhooks(key)).await?;
-            for ((key, word), effect) in words.into_iter().zip(effects) {
-                let token = token(&word);
-                self.node.metrics.fleet_words_total.increment();
-                let topic = Topic::Channel { app: Arc::clone(&key.app), channel: Arc::clone(&key.channel) };
-                self.publish(topic, &Message::Word(word));
-                self.tell(&key, effect, &token);
+            let effects = store.say(&sayings, self.regroups).await?;
+            let mut failed = Ok(());
+            for (saying, effect) in sayings.iter().zip(effects) {
+                match effect {
+                    Ok(effect) => self.said(saying, effect),
+                    Err(error) => failed = Err(error),
+                }
             }
+            // What is certain is told before the link is given up for the rest.
+            failed?;
+            store.forget(&sayings).await?;
             // The lease is to be renewed meanwhile.
             if began.elapsed() > self.part.span / 6 {
                 self.part.due.notify_one();
                 return Ok(false);
             }
         }
-        while let Some(old) = self.old.pop() {
-            self.reap(store, old).await?;
+        if !self.old.is_empty() {
+            while let Some(old) = self.old.last() {
+                self.reap(store, *old).await?;
+                self.old.pop();
+            }
+            self.ledger().given_back();
         }
         Ok(true)
     }
 
-    /// The words of the next round, about one channel each.
-    fn words(&self) -> Vec<(Key, Word)> {
-        let mut ledger = self.part.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        std::iter::from_fn(|| ledger.next(CHANGES_MAX, WORD_BYTES_MAX)).take(WORDS_MAX).collect()
+    /// A word is written: the others hear it.
+    fn said(&mut self, Saying { key, word, is_told, .. }: &Saying, effect: Effect) {
+        self.node.metrics.fleet_words_total.increment();
+        let topic = Topic::Channel { app: Arc::clone(&key.app), channel: Arc::clone(&key.channel) };
+        self.publish(topic, &Message::Word(word.clone()));
+        let waits = self.tell(key, effect, &token(word), self.regroups);
+        if *is_told {
+            self.ledger().said(key, word, &waits);
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger<Key>> {
+        self.part.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The words of the next round.
+    fn sayings(&self) -> Vec<Saying> {
+        let mut ledger = self.ledger();
+        let next = || ledger.next(CHANGES_MAX, WORD_BYTES_MAX);
+        let words: Vec<_> = std::iter::from_fn(next).take(WORDS_MAX).collect();
+        drop(ledger);
+        let saying = |(key, word, again)| Saying { is_told: self.tells_webhooks(&key), key, word, again };
+        words.into_iter().map(saying).collect()
     }
 
     /// Reads what is wanted, and lets go whoever waits for it.
@@ -375,7 +469,10 @@ impl Conduct<'_> {
         }
         let call = self.part.call_roll();
         let names: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
-        let (snapshots, roll) = store.snapshots(&names, self.lease, self.part.span).await?;
+        let (snapshots, roll) = store.snapshots(&names, self.lease, self.part.span, &self.holding).await?;
+        if roll.lost {
+            return Err(lost());
+        }
         let living: HashSet<LeaseId> = roll.living.iter().copied().collect();
         let mut left_behind = BTreeSet::new();
         for ((key, app), snapshot) in keys.into_iter().zip(snapshots) {
@@ -427,44 +524,58 @@ impl Conduct<'_> {
         user_of(&key.channel).is_none() && self.node.tells_webhooks(&key.app)
     }
 
-    /// Tells webhooks what has changed for the fleet; removals wait for their opposite first.
-    fn tell(&mut self, key: &Key, effect: Effect, token: &str) {
+    /// Tells webhooks what has changed for the fleet; removals wait for their opposite first, and so does who comes if
+    /// all `wait`. Gives who that is.
+    fn tell(&mut self, key: &Key, effect: Effect, token: &str, wait: bool) -> Again {
+        let mut waits = Again::default();
         let Some(app) = self.node.apps.by_id(&key.app).filter(|_| user_of(&key.channel).is_none()) else {
-            return;
+            return waits;
         };
-        // Until the lease before is given back, all that is under it counts twice.
-        if self.old.is_empty() {
+        // Until the lease before is given back, all that is under it counts twice; and those who are not back do not.
+        if self.old.is_empty() && !self.regroups {
             self.node.tell_webhooks_of_fleet_count(&app, &key.channel, effect.subscriptions);
         }
         let due = Instant::now() + Duration::from_millis(self.node.limits.webhook_settle_ms as u64);
         for turn in effect.turns {
-            match turn {
-                FleetTurn::Added(_) | FleetTurn::Occupied => {
-                    self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn)
+            match &turn {
+                FleetTurn::Added(_) | FleetTurn::Occupied if !wait => {
+                    self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
+                    continue;
                 }
-                FleetTurn::Removed(_) | FleetTurn::Vacated => {
-                    self.settling.push_back(Settling {
-                        due,
-                        key: key.clone(),
-                        turn,
-                        token: token.to_owned(),
-                    });
-                }
+                FleetTurn::Added(user_id) => drop(waits.users.insert(Arc::clone(user_id))),
+                FleetTurn::Occupied => waits.occupied = true,
+                FleetTurn::Removed(_) | FleetTurn::Vacated => {}
             }
+            self.settling.push_back(Settling { due, key: key.clone(), turn, token: token.to_owned() });
         }
+        waits
     }
 
-    /// Tells of the removals that nobody has undone in time.
+    /// Tells what has waited, if nobody has undone it in time.
     async fn settle<C: ConnectionLike>(&mut self, store: &mut Store<C>) -> RedisResult<()> {
         let now = Instant::now();
-        while let Some(next) = self.settling.front().filter(|next| next.due <= now) {
-            let settled = store.settle(&next.key, &next.turn, &next.token).await?;
-            let Some(Settling { key, turn, .. }) = self.settling.pop_front() else { break };
-            if settled && let Some(app) = self.node.apps.by_id(&key.app) {
-                self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
+        loop {
+            let due = self.settling.iter().take_while(|next| next.due <= now).take(LOADS_MAX);
+            let turns: Vec<_> = due.map(|next| (&next.key, &next.turn, next.token.as_str())).collect();
+            if turns.is_empty() {
+                return Ok(());
+            }
+            for settled in store.settle(&turns).await? {
+                // What is not certain is asked again.
+                let settled = settled?;
+                let Some(Settling { key, turn, .. }) = self.settling.pop_front() else { break };
+                if settled && let Some(app) = self.node.apps.by_id(&key.app) {
+                    self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
+                }
+                match turn {
+                    FleetTurn::Added(user_id) => self.ledger().told(&key, Some(&user_id)),
+                    FleetTurn::Occupied => self.ledger().told(&key, None),
+                    FleetTurn::Removed(user_id) if settled => self.ledger().told_gone(&key, Some(&user_id)),
+                    FleetTurn::Vacated if settled => self.ledger().told_gone(&key, None),
+                    FleetTurn::Removed(_) | FleetTurn::Vacated => {}
+                }
             }
         }
-        Ok(())
     }
 
     fn publish(&self, topic: Topic, message: &Message) {

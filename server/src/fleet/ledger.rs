@@ -1,9 +1,10 @@
 //! What this node owns: its facts about every channel that is shared, and what of it the others have not been told.
 //!
-//! Owns that the others are told of what remains: who comes and goes between two words was never there. Leaves to
+//! Owns that the others are told of what remains: who comes and goes between two words was never there. Owns too what
+//! webhooks have been told of it, so that they are not told again when Redis has lost its data. Leaves to
 //! others when it is time to speak. `K` names a channel.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -34,6 +35,25 @@ struct Page {
     changed: BTreeMap<Arc<str>, bool>,
     /// Whether it stands in the list of what is due.
     is_due: bool,
+    /// What webhooks have been told to be here, by whichever node, and not to be gone.
+    told: Again,
+    /// Whether data was lost since, and this was not said again.
+    is_lost: bool,
+}
+
+/// What webhooks have been told before: nothing, as long as no data is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Again {
+    /// Of these users that they are here.
+    pub users: BTreeSet<Arc<str>>,
+    /// That the channel is occupied.
+    pub occupied: bool,
+}
+
+impl Again {
+    fn is_empty(&self) -> bool {
+        self.users.is_empty() && !self.occupied
+    }
 }
 
 impl<K: Clone + Eq + Hash> Ledger<K> {
@@ -88,22 +108,32 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         }
     }
 
-    /// Everything is to be said once more, under another lease: the others know nothing of it.
-    pub fn begin(&mut self, lease: LeaseId) {
+    /// Everything is to be said once more, under another lease: the others know nothing of it. When data was `lost`, who
+    /// has gone since is said too: nobody else can know it.
+    pub fn begin(&mut self, lease: LeaseId, lost: bool) {
         self.lease = lease;
-        self.pages.retain(|_, page| page.subscriptions > 0 || !page.members.is_empty());
+        self.pages.retain(|_, page| {
+            page.is_lost |= lost;
+            page.subscribers() > 0 || !page.told.is_empty()
+        });
         self.due = self.pages.keys().cloned().collect();
         for page in self.pages.values_mut() {
             page.prev = 0;
             page.subscriptions_told = 0;
             page.changed = page.members.keys().map(|user_id| (Arc::clone(user_id), false)).collect();
+            for user_id in &page.told.users {
+                // Else whoever removes what the lease before has left tells of it.
+                if page.is_lost && !page.members.contains_key(user_id) {
+                    page.changed.insert(Arc::clone(user_id), true);
+                }
+            }
             page.is_due = true;
         }
     }
 
-    /// The next word that is due, of at most `changes_max` changes and about `bytes_max` bytes; none when the others
-    /// know everything. Whoever takes it has to bring it to them, or begin anew.
-    pub fn next(&mut self, changes_max: usize, bytes_max: usize) -> Option<(K, Word)> {
+    /// The next word that is due, of at most `changes_max` changes and about `bytes_max` bytes, and what of it webhooks
+    /// know; none when the others know everything. Whoever takes it has to bring it to them, or begin anew.
+    pub fn next(&mut self, changes_max: usize, bytes_max: usize) -> Option<(K, Word, Again)> {
         while let Some(key) = self.due.pop_front() {
             let Some(page) = self.pages.get_mut(&key) else { continue };
             let changes = page.changes(changes_max.clamp(1, Word::CHANGES_MAX), bytes_max);
@@ -111,7 +141,9 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
             // Not before the last of its members is told to be gone.
             let subscriptions = if more { page.subscribers().max(1) } else { page.subscribers() };
             page.is_due = more;
-            let is_news = !changes.is_empty() || subscriptions != page.subscriptions_told;
+            let is_vacant = page.is_lost && page.told.occupied && subscriptions == 0;
+            let is_news = is_vacant || !changes.is_empty() || subscriptions != page.subscriptions_told;
+            let again = page.again(&changes, !more);
             let word = is_news.then(|| {
                 self.seq += 1;
                 let prev = std::mem::replace(&mut page.prev, self.seq);
@@ -121,17 +153,97 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
             if more {
                 self.due.push_back(key.clone());
             } else if subscriptions == 0 {
-                self.pages.remove(&key);
+                // Whoever comes after that begins anew.
+                page.prev = 0;
+                if page.told.is_empty() {
+                    self.pages.remove(&key);
+                }
             }
             if let Some(word) = word {
-                return Some((key, word));
+                return Some((key, word, again));
             }
         }
         None
     }
+
+    /// The leases before are given back: what was under them and is no more is told to be gone, by whoever removed it.
+    pub fn given_back(&mut self) {
+        self.pages.retain(|_, page| {
+            let (members, changed) = (&page.members, &page.changed);
+            page.told.users.retain(|user_id| members.contains_key(user_id) || changed.contains_key(user_id));
+            page.told.occupied &= page.is_due || page.subscriptions_told > 0;
+            page.is_due || page.subscribers() > 0 || !page.told.is_empty()
+        });
+    }
+
+    /// A word is written, and webhooks are told what it means, but for what `waits`.
+    pub fn said(&mut self, key: &K, word: &Word, waits: &Again) {
+        let Some(page) = self.pages.get_mut(key) else { return };
+        for change in &word.changes {
+            match change {
+                Change::Joined(Member { user_id, .. }) => {
+                    if !waits.users.contains(user_id) {
+                        page.told.users.insert(Arc::clone(user_id));
+                    }
+                }
+                Change::Left(user_id) => drop(page.told.users.remove(user_id)),
+            }
+        }
+        page.told.occupied = word.subscriptions > 0 && !waits.occupied;
+        page.is_lost &= !page.changed.is_empty();
+        if page.subscribers() == 0 && !page.is_due && page.told.is_empty() {
+            self.pages.remove(key);
+        }
+    }
+
+    /// What has waited is told, or somebody else has told it: that a user has come, or, without one, that the channel
+    /// is occupied.
+    pub fn told(&mut self, key: &K, user_id: Option<&Arc<str>>) {
+        let Some(page) = self.pages.get_mut(key) else { return };
+        match user_id {
+            Some(user_id) if page.members.contains_key(user_id) => {
+                page.told.users.insert(Arc::clone(user_id));
+            }
+            Some(_) => {}
+            None => page.told.occupied |= page.subscriptions_told > 0,
+        }
+    }
+
+    /// Webhooks are told that a user is gone from everywhere, or that nobody subscribes any more.
+    pub fn told_gone(&mut self, key: &K, user_id: Option<&Arc<str>>) {
+        let Some(page) = self.pages.get_mut(key) else { return };
+        match user_id {
+            Some(user_id) => drop(page.told.users.remove(user_id)),
+            None => page.told.occupied = false,
+        }
+        if page.subscribers() == 0 && !page.is_due && page.told.is_empty() {
+            self.pages.remove(key);
+        }
+    }
+
+    /// What was not told yet to be gone, and is to be said once more: before data was lost it was here, or elsewhere.
+    pub fn is_to_be_gone(&mut self, key: &K, user_id: Option<&Arc<str>>) {
+        let page = self.pages.entry(key.clone()).or_default();
+        match user_id {
+            Some(user_id) => drop(page.told.users.insert(Arc::clone(user_id))),
+            None => page.told.occupied = true,
+        }
+    }
 }
 
 impl Page {
+    /// What webhooks have been told of these changes before data was lost; of the channel with the last of them only.
+    fn again(&self, changes: &[Change], is_last: bool) -> Again {
+        if !self.is_lost {
+            return Again::default();
+        }
+        let users = changes.iter().map(|change| match change {
+            Change::Joined(Member { user_id, .. }) | Change::Left(user_id) => user_id,
+        });
+        let users = users.filter(|user_id| self.told.users.contains(*user_id)).cloned().collect();
+        Again { users, occupied: self.told.occupied && (is_last || self.prev == 0) }
+    }
+
     /// A member is a subscriber, who may be noted before the number is.
     fn subscribers(&self) -> u32 {
         self.subscriptions.max(u32::from(!self.members.is_empty()))
@@ -165,13 +277,20 @@ mod tests {
         Member { user_id: user_id.into(), user_info: Some("{}".into()) }
     }
 
-    fn note((key, word): (&'static str, Word)) -> String {
+    fn note((key, word, again): (&'static str, Word, Again)) -> String {
         let change = |change: &Change| match change {
             Change::Joined(member) => format!(" +{}", member.user_id),
             Change::Left(user_id) => format!(" -{user_id}"),
         };
         let changes: String = word.changes.iter().map(change).collect();
-        format!("{key} {}: {}>{} {}{changes}", word.lease.0, word.prev, word.seq, word.subscriptions)
+        let again: String = again
+            .users
+            .iter()
+            .map(|user_id| format!(" {user_id}"))
+            .chain(again.occupied.then(|| " occupied".to_owned()))
+            .collect();
+        let again = if again.is_empty() { again } else { format!(" again{again}") };
+        format!("{key} {}: {}>{} {}{changes}{again}", word.lease.0, word.prev, word.seq, word.subscriptions)
     }
 
     fn said(ledger: &mut Ledger<&'static str>, changes_max: usize) -> Vec<String> {
@@ -236,8 +355,39 @@ mod tests {
         ledger.leave(&"b", "1");
         ledger.count(&"b", 0);
         ledger.join(&"a", &member("2"));
-        ledger.begin(LeaseId(2));
+        ledger.begin(LeaseId(2), false);
         assert_eq!(said(&mut ledger, 9), ["a 2: 0>3 1 +1 +2"]);
         assert_eq!((ledger.len(), ledger.lease()), (1, LeaseId(2)));
+    }
+
+    #[test]
+    fn what_webhooks_know_is_said_again_as_such_when_data_was_lost_and_so_is_who_has_gone_since() {
+        let mut ledger = Ledger::new(LeaseId(1));
+        for channel in ["a", "b"] {
+            ledger.count(&channel, 1);
+            ledger.join(&channel, &member("1"));
+        }
+        while let Some((key, word, _)) = ledger.next(9, 1_000) {
+            // It has waited on the second.
+            let users = ["1"].into_iter().map(Arc::from).filter(|_| key == "b").collect();
+            ledger.said(&key, &word, &Again { users, occupied: false });
+        }
+        ledger.join(&"a", &member("2"));
+        ledger.leave(&"a", "1");
+        ledger.leave(&"b", "1");
+        ledger.count(&"b", 0);
+        ledger.is_to_be_gone(&"c", Some(&"3".into()));
+        ledger.begin(LeaseId(2), true);
+        let mut said = Vec::new();
+        while let Some((key, word, again)) = ledger.next(9, 1_000) {
+            ledger.said(&key, &word, &Again::default());
+            said.push(note((key, word, again)).split_once(' ').map(|(key, rest)| {
+                format!("{key} {}", rest.split_once(' ').unwrap().1.split_once(' ').unwrap().1)
+            }));
+        }
+        said.sort();
+        let expected = ["a 1 -1 +2 again 1 occupied", "b 0 again occupied", "c 0 -3 again 3"];
+        assert_eq!(said.into_iter().flatten().collect::<Vec<_>>(), expected);
+        assert_eq!(ledger.len(), 1, "what is gone and told is forgotten");
     }
 }

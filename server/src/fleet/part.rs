@@ -40,6 +40,8 @@ pub struct Part {
     loads: Mutex<Option<mpsc::UnboundedSender<Key>>>,
     /// Counts the times that the broker came to be connected; even while it is not.
     standing: watch::Sender<u64>,
+    /// How the store of facts stands, which Redis may refuse though others are heard.
+    store: Mutex<Standing>,
     asked: Mutex<HashMap<u64, Asked>>,
     next_token: AtomicU64,
 }
@@ -76,6 +78,7 @@ impl Part {
             due: Notify::new(),
             loads: Mutex::default(),
             standing: watch::Sender::new(0),
+            store: Mutex::new(Standing::Connecting),
             asked: Mutex::default(),
             next_token: AtomicU64::new(1),
         }
@@ -128,6 +131,17 @@ impl Part {
                 (false, false) => 0,
             };
         });
+    }
+
+    /// How the store of facts stands: connected when all that is true here is written there.
+    pub fn store_standing(&self) -> Standing {
+        lock(&self.store).clone()
+    }
+
+    /// The store stands so from now on.
+    pub(super) fn store_stands(&self, node: &Node, standing: Standing) {
+        node.metrics.fleet_away.set(u64::from(matches!(standing, Standing::Away { .. })));
+        *lock(&self.store) = standing;
     }
 
     pub(super) fn standing(&self) -> watch::Receiver<u64> {
@@ -183,16 +197,16 @@ impl Part {
     }
 
     /// The link is there: everything will be said again under another lease, and the old one given back after that.
-    pub(super) fn begin(&self, lease: LeaseId, link_is_new: bool) -> LeaseId {
+    pub(super) fn begin(&self, lease: LeaseId, link_is_new: bool, lost: bool) -> LeaseId {
         let now = Instant::now();
         let mut leases = lock(&self.leases);
-        if link_is_new {
+        if link_is_new || lost {
             leases.link_is_up(now);
         }
         let mut ledger = lock(&self.ledger);
         let old = ledger.lease();
         leases.end(now, old);
-        ledger.begin(lease);
+        ledger.begin(lease, lost);
         old
     }
 

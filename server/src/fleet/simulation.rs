@@ -489,7 +489,7 @@ impl Node {
         let old = self.ledger.lease();
         self.given_back.push(old);
         self.leases.end(now, old);
-        self.ledger.begin(lease);
+        self.ledger.begin(lease, false);
         self.send([Command::Take(lease)]);
     }
 
@@ -514,7 +514,7 @@ impl Node {
         if self.link.is_none() {
             return false;
         }
-        if let Some((channel, word)) = self.ledger.next(2, 1_000) {
+        if let Some((channel, word, _)) = self.ledger.next(2, 1_000) {
             self.send([Command::Say(channel, word)]);
             return true;
         }

@@ -189,7 +189,12 @@ fn readiness(shard: &Shard) -> Answer {
     if *shard.node.phase.borrow() != Phase::Serving {
         return json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"leaving"}"#.into());
     }
+    let store = shard.node.part.get().map(|part| part.store_standing());
     let answer = match shard.node.broker.standing() {
+        Standing::Connected if let Some(Standing::Away { reason }) = store => {
+            let reason = format!("what this server knows is not kept in Redis: {reason}");
+            serde_json::json!({"status": "degraded", "reason": reason})
+        }
         Standing::Connected => serde_json::json!({"status": "ready"}),
         Standing::Connecting => {
             serde_json::json!({"status": "degraded", "reason": "Redis has not been reached yet"})

@@ -67,13 +67,18 @@ fn broker(node: &Node) -> Value {
     if !node.broker.reaches_others() {
         return json!({"kind": "memory"});
     }
-    let (standing, reason) = match node.broker.standing() {
+    let described = |standing| match standing {
         Standing::Connecting => ("connecting", None),
         Standing::Connected => ("connected", None),
         Standing::Away { reason } => ("away", Some(reason)),
     };
+    let (standing, reason) = described(node.broker.standing());
+    let store = node.part.get().map(|part| {
+        let (standing, reason) = described(part.store_standing());
+        json!({"standing": standing, "reason": reason})
+    });
     let node_id = node.broker.node_id().to_string();
-    json!({"kind": "redis", "node_id": node_id, "standing": standing, "reason": reason})
+    json!({"kind": "redis", "node_id": node_id, "standing": standing, "reason": reason, "store": store})
 }
 
 fn phase(phase: Phase) -> &'static str {

@@ -4,12 +4,15 @@
 //! command is its key. What a server refuses, a slot that has moved included, is an error of the whole: whoever uses
 //! them makes them anew.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use tokio::task::JoinSet;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::keys::Keys;
@@ -91,10 +94,10 @@ fn key(command: &Cmd) -> Option<&[u8]> {
 }
 
 impl Commands {
-    fn of(&mut self, key: &[u8]) -> RedisResult<&mut Connection> {
+    /// Which server has a key.
+    fn at(&self, key: &[u8]) -> RedisResult<usize> {
         let slot = self.keys.slot(&String::from_utf8_lossy(key));
-        let server = self.by_slot.get(slot).copied().flatten();
-        server.and_then(|at| self.servers.get_mut(at)).ok_or_else(|| {
+        self.by_slot.get(slot).copied().flatten().ok_or_else(|| {
             RedisError::from((ErrorKind::Io, "expected the cluster to have this slot, but it does not"))
         })
     }
@@ -104,7 +107,8 @@ impl ConnectionLike for Commands {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             if let Some(key) = key(command) {
-                return self.of(key)?.connection.req_packed_command(command).await;
+                let at = self.at(key)?;
+                return self.servers[at].connection.req_packed_command(command).await;
             }
             let mut answer = Value::Nil;
             for server in &mut self.servers {
@@ -114,15 +118,41 @@ impl ConnectionLike for Commands {
         })
     }
 
+    /// What one server is to do goes to it in one piece and in its order; the servers are asked at the same time.
     fn req_packed_commands<'a>(
         &'a mut self,
-        _: &'a Pipeline,
+        pipeline: &'a Pipeline,
         _: usize,
         _: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        // Those of one pipeline would be of several servers.
-        let error = RedisError::from((ErrorKind::Client, "expected single commands, but found a pipeline"));
-        Box::pin(async move { Err(error) })
+        Box::pin(async move {
+            let mut parts: BTreeMap<usize, (Vec<usize>, Pipeline)> = BTreeMap::new();
+            for (at, command) in pipeline.cmd_iter().enumerate() {
+                let key = key(command).ok_or_else(|| {
+                    RedisError::from((ErrorKind::Client, "expected a command about a key in a pipeline"))
+                })?;
+                let (places, part) = parts.entry(self.at(key)?).or_default();
+                places.push(at);
+                part.add_command(command.clone());
+            }
+            let mut asked = JoinSet::new();
+            for (server, (places, part)) in parts {
+                let Some(server) = self.servers.get(server) else { continue };
+                let mut connection = server.connection.clone();
+                asked.spawn(async move {
+                    let answers = connection.req_packed_commands(&part, 0, places.len()).await;
+                    answers.map(|answers| places.into_iter().zip(answers).collect::<Vec<_>>())
+                });
+            }
+            let mut answers = vec![Value::Nil; pipeline.len()];
+            while let Some(answered) = asked.join_next().await {
+                let answered = answered.map_err(|error| RedisError::from(io::Error::from(error)))?;
+                for (at, answer) in answered? {
+                    answers[at] = answer;
+                }
+            }
+            Ok(answers)
+        })
     }
 
     fn get_db(&self) -> i64 {

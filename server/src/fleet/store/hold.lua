@@ -1,21 +1,50 @@
 -- Takes or renews a lease, and calls the roll.
--- KEYS[1] the leases, by the time at which they run out. ARGV: the lease, its span in ms, "take" or "renew".
--- Gives whether it is held, the leases that live, and those that have run out and were not reaped yet.
+-- KEYS[1] the leases, by the time at which they run out; beside them an epoch, for ever, which is another one when data
+-- was lost, and "regroup", until the time at which all have said again what they know.
+-- ARGV: the lease, its span in ms, "take" or "renew"; the epoch that is known to who asks, or ""; a name for another
+-- one; the lease that was held last, or "", and until when.
+-- Gives whether it is held, until when, the leases that live, those that have run out and were not reaped yet, the
+-- epoch, whether data was lost since the one that is known, and whether all regroup.
+local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local text = string.format('%.0f', now)
 local expires = string.format('%.0f', now + tonumber(ARGV[2]))
+
+local known, before = ARGV[4], ARGV[6]
+local epoch = redis.call('ZRANGEBYSCORE', key, '+inf', '+inf')[1]
+if epoch and epoch == known and before ~= '' then
+    -- What Redis has may be of an earlier time than what it was told.
+    local score = redis.call('ZSCORE', key, before)
+    if tonumber(ARGV[7]) > (score and tonumber(score) or now) then
+        redis.call('ZREM', key, epoch)
+        epoch = nil
+    end
+end
+if not epoch then
+    epoch = ARGV[5]
+    redis.call('ZADD', key, '+inf', epoch)
+    if known ~= '' then redis.call('ZADD', key, expires, 'regroup') end
+end
+local regroups = redis.call('ZSCORE', key, 'regroup')
+if regroups and tonumber(regroups) <= now then
+    redis.call('ZREM', key, 'regroup')
+    regroups = false
+end
+
 local held = 1
 if ARGV[3] == 'take' then
-    redis.call('ZADD', KEYS[1], expires, ARGV[1])
+    redis.call('ZADD', key, expires, ARGV[1])
 else
     -- One that has run out is dead, whether or not anybody has noticed.
-    local runs_out = redis.call('ZSCORE', KEYS[1], ARGV[1])
+    local runs_out = redis.call('ZSCORE', key, ARGV[1])
     if runs_out and tonumber(runs_out) > now then
-        redis.call('ZADD', KEYS[1], expires, ARGV[1])
+        redis.call('ZADD', key, expires, ARGV[1])
     else
         held = 0
     end
 end
-local living = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. text, '+inf')
-return {held, living, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text)}
+local living = redis.call('ZRANGEBYSCORE', key, '(' .. text, '+inf')
+local run_out = redis.call('ZRANGEBYSCORE', key, '-inf', text)
+local lost = known ~= '' and known ~= epoch
+return {held, expires, living, run_out, epoch, lost and 1 or 0, regroups and 1 or 0}

@@ -5,21 +5,25 @@
 //! what to do when Redis fails: every error ends the link.
 //!
 //! ```text
-//! <prefix>leases                    every lease, by the time at which it runs out
+//! <prefix>leases                    every lease, by the time at which it runs out, and the epoch, see hold.lua
 //! <prefix>lease:<lease>             the channels that have facts under it: what is to be removed with it
 //! <prefix>reaping:<lease>           somebody does so
 //! <prefix>{<app>:<channel>}:facts   the facts about one channel, see say.lua
 //! ```
 //! Each key stands for itself, so all of it works in a Redis Cluster. Needs Redis 5 or Valkey.
 
-use std::collections::HashMap;
+mod batch;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, cmd};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, cmd};
 
+use self::batch::{Call, Lua};
+use super::ledger::Again;
 use super::replica::{Owner, Snapshot};
 use super::{Change, LeaseId, Word};
 use crate::hub::Member;
@@ -69,6 +73,34 @@ pub struct Roll {
     pub living: Vec<LeaseId>,
     /// Those that have run out and are still to be reaped.
     pub run_out: Vec<LeaseId>,
+    /// What is held, if it is.
+    pub holding: Holding,
+    /// Whether Redis has lost data since the epoch that was known.
+    pub lost: bool,
+    /// Whether all regroup after that: nodes may still say again what was told before.
+    pub regroups: bool,
+}
+
+/// What a node knows of the store, for as long as it runs: by this it sees that data was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Holding {
+    /// The present epoch; empty before Redis was reached.
+    pub epoch: String,
+    /// Until when the lease is held, in ms by Redis' clock.
+    pub until_ms: u64,
+}
+
+/// A word, as it is to be written.
+#[derive(Debug, Clone)]
+pub struct Saying {
+    /// About which channel.
+    pub key: Key,
+    /// What is said.
+    pub word: Word,
+    /// What of it webhooks have been told before data was lost.
+    pub again: Again,
+    /// Whether they are told of this app at all.
+    pub is_told: bool,
 }
 
 /// What a change of the facts means for the fleet.
@@ -97,10 +129,10 @@ pub enum FleetTurn {
 pub struct Store<C> {
     connection: C,
     prefix: String,
-    hold: Script,
-    say: Script,
-    reap: Script,
-    settle: Script,
+    hold: Lua,
+    say: Lua,
+    reap: Lua,
+    settle: Lua,
 }
 
 impl<C> fmt::Debug for Store<C> {
@@ -115,10 +147,10 @@ impl<C: ConnectionLike> Store<C> {
         Self {
             connection,
             prefix: prefix.to_owned(),
-            hold: Script::new(include_str!("hold.lua")),
-            say: Script::new(include_str!("say.lua")),
-            reap: Script::new(include_str!("reap.lua")),
-            settle: Script::new(include_str!("settle.lua")),
+            hold: Lua::new(include_str!("hold.lua")),
+            say: Lua::new(include_str!("say.lua")),
+            reap: Lua::new(include_str!("reap.lua")),
+            settle: Lua::new(include_str!("settle.lua")),
         }
     }
 
@@ -134,64 +166,96 @@ impl<C: ConnectionLike> Store<C> {
         format!("{}{{{key}}}:facts", self.prefix)
     }
 
-    /// Takes a lease, or renews it, and calls the roll.
+    /// Renews a lease, or takes one (`anew`) in place of the one that was held last, and calls the roll. `holding` is what
+    /// the last roll call gave.
     ///
     /// # Errors
     /// What Redis says; so for everything below.
-    pub async fn hold(&mut self, lease: LeaseId, span: Duration, anew: bool) -> RedisResult<Roll> {
-        let mut call = self.hold.key(self.leases());
-        let call =
-            call.arg(lease.to_string()).arg(span.as_millis() as u64).arg(if anew { "take" } else { "renew" });
-        let (held, living, run_out): (bool, Vec<String>, Vec<String>) =
-            call.invoke_async(&mut self.connection).await?;
+    pub async fn hold(
+        &mut self,
+        lease: LeaseId,
+        before: LeaseId,
+        span: Duration,
+        holding: &Holding,
+    ) -> RedisResult<Roll> {
+        let mut call = self.hold.of(self.leases());
+        let has_held = holding.until_ms > 0;
+        call.arg(lease.to_string())
+            .arg(span.as_millis() as u64)
+            .arg(if lease == before { "renew" } else { "take" })
+            .arg(&holding.epoch)
+            // It is drawn at random and has never been one.
+            .arg(format!("epoch:{:016x}", lease.0 ^ holding.until_ms))
+            .arg(if has_held { before.to_string() } else { String::new() })
+            .arg(holding.until_ms);
+        let mut answers = batch::call(&mut self.connection, &self.hold, &[call]).await?;
+        let (held, until_ms, living, run_out, epoch, lost, regroups): RawRoll =
+            batch::read(answers.pop().unwrap_or_default())?;
         let read = |texts: Vec<String>| texts.iter().filter_map(|text| LeaseId::parse(text)).collect();
-        Ok(Roll { held, living: read(living), run_out: read(run_out) })
+        let holding = Holding { epoch, until_ms };
+        Ok(Roll { held, living: read(living), run_out: read(run_out), holding, lost, regroups })
     }
 
-    /// Writes words, each about another channel; `is_told` says of which apps webhooks are told. Gives what each means.
-    pub async fn say(
+    /// Writes words, those about one channel in their order; `regroups` as the last roll call said. Gives what each
+    /// means, or why it is not certain that it is written.
+    pub async fn say(&mut self, sayings: &[Saying], regroups: bool) -> RedisResult<Vec<RedisResult<Effect>>> {
+        // Indexed before there is anything, on whichever server that is: what a dead lease has left is always found.
+        let first = sayings.iter().filter(|saying| saying.word.prev == 0);
+        self.index_all("SADD", first).await?;
+        let calls: Vec<Call> = sayings.iter().map(|saying| self.saying(saying, regroups)).collect();
+        let answers = batch::call(&mut self.connection, &self.say, &calls).await?;
+        Ok(answers.into_iter().map(|answer| effect(batch::read(answer)?)).collect())
+    }
+
+    /// What is written of some channels for the last time does not have to be found any more.
+    pub async fn forget(&mut self, sayings: &[Saying]) -> RedisResult<()> {
+        let mut later = HashSet::new();
+        let last = sayings
+            .iter()
+            .rev()
+            .filter(|Saying { key, word, .. }| later.insert(key) && word.subscriptions == 0);
+        self.index_all("SREM", last).await
+    }
+
+    /// SADD or SREM of the channels of words, all of one lease.
+    async fn index_all<'a>(
         &mut self,
-        words: &[(Key, Word)],
-        is_told: impl Fn(&Key) -> bool,
-    ) -> RedisResult<Vec<Effect>> {
-        let mut effects = Vec::with_capacity(words.len());
-        for (key, word) in words {
-            // Indexed before there is anything: what a dead lease has left is always found.
-            if word.prev == 0 {
-                cmd("SADD")
-                    .arg(self.index(word.lease))
-                    .arg(key.to_string())
-                    .exec_async(&mut self.connection)
-                    .await?;
-            }
-            let mut call = self.say.key(self.facts(key));
-            call.arg(word.lease.to_string())
-                .arg(word.prev)
-                .arg(word.seq)
-                .arg(word.subscriptions)
-                .arg(u8::from(is_told(key)));
-            for change in &word.changes {
-                match change {
-                    Change::Joined(Member { user_id, user_info }) => {
-                        let info = user_info.as_ref().map_or_else(String::new, |info| format!("+{info}"));
-                        call.arg("+").arg(&**user_id).arg(info);
-                    }
-                    Change::Left(user_id) => {
-                        call.arg("-").arg(&**user_id);
-                    }
+        command: &str,
+        sayings: impl Iterator<Item = &'a Saying>,
+    ) -> RedisResult<()> {
+        let mut sayings = sayings.peekable();
+        let Some(first) = sayings.peek() else { return Ok(()) };
+        let mut command = cmd(command);
+        command.arg(self.index(first.word.lease));
+        for saying in sayings {
+            command.arg(saying.key.to_string());
+        }
+        command.exec_async(&mut self.connection).await
+    }
+
+    fn saying(&self, Saying { key, word, again, is_told }: &Saying, regroups: bool) -> Call {
+        let mut call = self.say.of(self.facts(key));
+        call.arg(word.lease.to_string())
+            .arg(word.prev)
+            .arg(word.seq)
+            .arg(word.subscriptions)
+            .arg(u8::from(*is_told))
+            .arg(u8::from(again.occupied))
+            .arg(u8::from(regroups));
+        for change in &word.changes {
+            match change {
+                Change::Joined(Member { user_id, user_info }) => {
+                    let kind = if again.users.contains(user_id) { "*" } else { "+" };
+                    let info = user_info.as_ref().map_or_else(String::new, |info| format!("+{info}"));
+                    call.arg(kind).arg(&**user_id).arg(info);
+                }
+                Change::Left(user_id) => {
+                    let kind = if again.users.contains(user_id) { "~" } else { "-" };
+                    call.arg(kind).arg(&**user_id);
                 }
             }
-            let raw: RawEffect = call.invoke_async(&mut self.connection).await?;
-            effects.push(effect(raw)?);
-            if word.subscriptions == 0 {
-                cmd("SREM")
-                    .arg(self.index(word.lease))
-                    .arg(key.to_string())
-                    .exec_async(&mut self.connection)
-                    .await?;
-            }
         }
-        Ok(effects)
+        call
     }
 
     /// Everything about some channels, and the leases that lived when it was read, or later.
@@ -200,14 +264,16 @@ impl<C: ConnectionLike> Store<C> {
         keys: &[Key],
         own: LeaseId,
         span: Duration,
+        holding: &Holding,
     ) -> RedisResult<(Vec<Snapshot>, Roll)> {
-        let mut snapshots = Vec::with_capacity(keys.len());
-        for key in keys {
-            let facts: HashMap<String, String> =
-                cmd("HGETALL").arg(self.facts(key)).query_async(&mut self.connection).await?;
-            snapshots.push(snapshot(facts));
-        }
-        let roll = self.hold(own, span, false).await?;
+        let commands: Vec<Cmd> =
+            keys.iter().map(|key| cmd("HGETALL").arg(self.facts(key)).to_owned()).collect();
+        let answers = batch::send(&mut self.connection, commands).await?;
+        let snapshots = answers
+            .into_iter()
+            .map(|answer| batch::read(answer).map(snapshot))
+            .collect::<RedisResult<_>>()?;
+        let roll = self.hold(own, own, span, holding).await?;
         Ok((snapshots, roll))
     }
 
@@ -220,37 +286,58 @@ impl<C: ConnectionLike> Store<C> {
         Ok(claimed.is_some())
     }
 
-    /// Removes everything that a lease has left, `token` naming who tells webhooks of it. Gives what that means, channel
-    /// by channel. To do so again changes nothing.
+    /// The channels of which a lease has left something, perhaps.
+    pub async fn left_by(&mut self, lease: LeaseId) -> RedisResult<Vec<Key>> {
+        let channels: Vec<String> =
+            cmd("SMEMBERS").arg(self.index(lease)).query_async(&mut self.connection).await?;
+        Ok(channels.iter().filter_map(|text| Key::parse(text)).collect())
+    }
+
+    /// Removes what a lease has left of some channels, `token` naming who tells webhooks of it. Gives what that means,
+    /// channel by channel, or why it is not certain that it is done. To do so again changes nothing.
     pub async fn reap(
         &mut self,
         lease: LeaseId,
+        keys: &[Key],
         token: &str,
         is_told: impl Fn(&Key) -> bool,
-    ) -> RedisResult<Vec<(Key, Effect)>> {
-        let index = self.index(lease);
-        let channels: Vec<String> = cmd("SMEMBERS").arg(&index).query_async(&mut self.connection).await?;
-        let mut effects = Vec::new();
-        for key in channels.iter().filter_map(|text| Key::parse(text)) {
-            let mut call = self.reap.key(self.facts(&key));
-            let call = call.arg(lease.to_string()).arg(token).arg(u8::from(is_told(&key)));
-            let raw: RawEffect = call.invoke_async(&mut self.connection).await?;
-            effects.push((key, effect(raw)?));
-        }
-        cmd("DEL").arg(&index).exec_async(&mut self.connection).await?;
-        cmd("ZREM").arg(self.leases()).arg(lease.to_string()).exec_async(&mut self.connection).await?;
-        Ok(effects)
+    ) -> RedisResult<Vec<RedisResult<Effect>>> {
+        let reaping = |key: &Key| {
+            let mut call = self.reap.of(self.facts(key));
+            call.arg(lease.to_string()).arg(token).arg(u8::from(is_told(key)));
+            call
+        };
+        let calls: Vec<Call> = keys.iter().map(reaping).collect();
+        let answers = batch::call(&mut self.connection, &self.reap, &calls).await?;
+        Ok(answers.into_iter().map(|answer| effect(batch::read(answer)?)).collect())
     }
 
-    /// Whether what `turn` removed under `token` is still gone; it is settled then, for everybody.
-    pub async fn settle(&mut self, key: &Key, turn: &FleetTurn, token: &str) -> RedisResult<bool> {
-        let field = match turn {
-            FleetTurn::Removed(user_id) => format!("g{user_id}"),
-            FleetTurn::Vacated => "v".to_owned(),
-            FleetTurn::Added(_) | FleetTurn::Occupied => return Ok(true),
+    /// Nothing of a lease is left.
+    pub async fn bury(&mut self, lease: LeaseId) -> RedisResult<()> {
+        // In this order: a lease that is known is reaped again.
+        cmd("DEL").arg(self.index(lease)).exec_async(&mut self.connection).await?;
+        cmd("ZREM").arg(self.leases()).arg(lease.to_string()).exec_async(&mut self.connection).await
+    }
+
+    /// Whether what waits to be told, each under a token, is still so; it is settled then, for everybody.
+    pub async fn settle(
+        &mut self,
+        turns: &[(&Key, &FleetTurn, &str)],
+    ) -> RedisResult<Vec<RedisResult<bool>>> {
+        let settling = |&(key, turn, token): &(&Key, &FleetTurn, &str)| {
+            let field = match turn {
+                FleetTurn::Added(user_id) => format!("n{user_id}"),
+                FleetTurn::Removed(user_id) => format!("g{user_id}"),
+                FleetTurn::Occupied => "w".to_owned(),
+                FleetTurn::Vacated => "v".to_owned(),
+            };
+            let mut call = self.settle.of(self.facts(key));
+            call.arg(token).arg(field);
+            call
         };
-        let mut call = self.settle.key(self.facts(key));
-        call.arg(token).arg(field).invoke_async(&mut self.connection).await
+        let calls: Vec<Call> = turns.iter().map(settling).collect();
+        let answers = batch::call(&mut self.connection, &self.settle, &calls).await?;
+        Ok(answers.into_iter().map(batch::read).collect())
     }
 }
 
@@ -259,7 +346,14 @@ pub fn token(word: &Word) -> String {
     format!("{} {}", word.lease, word.seq)
 }
 
+/// The token of what is reaped. It begins with the dead lease: when it is reaped once more because it is not certain that
+/// it was, what nobody has settled by then is told by whoever does so.
+pub fn reaping_token(dead: LeaseId, own: LeaseId, count: u64) -> String {
+    format!("{dead} {own} {count}")
+}
+
 type RawEffect = (i64, Vec<String>);
+type RawRoll = (bool, u64, Vec<String>, Vec<String>, String, bool, bool);
 
 fn effect((subscriptions, told): RawEffect) -> RedisResult<Effect> {
     let turn = |text: &String| match (text.as_str(), text.strip_prefix('+'), text.strip_prefix('-')) {

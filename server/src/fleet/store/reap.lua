@@ -8,11 +8,12 @@ for _, field in ipairs(redis.call('HKEYS', key)) do
     local kind = string.sub(field, 1, 1)
     if kind == 'm' and string.sub(field, 2, 17) == lease then
         gone[#gone + 1] = string.sub(field, 18)
-    elseif kind == 'g' or kind == 'v' then
-        -- It held a removal that nobody will tell now.
+    elseif kind == 'g' or kind == 'v' or kind == 'n' or kind == 'w' then
+        -- It held something that nobody will tell now.
         if string.sub(redis.call('HGET', key, field), 1, 16) == lease then
             redis.call('HSET', key, field, ARGV[2])
-            told[#told + 1] = kind == 'g' and '-' .. string.sub(field, 2) or 'v'
+            local user = string.sub(field, 2)
+            told[#told + 1] = kind == 'g' and '-' .. user or kind == 'v' and 'v' or kind == 'n' and '+' .. user or 'o'
         end
     end
 end
@@ -20,8 +21,11 @@ for _, user in ipairs(gone) do
     redis.call('HDEL', key, 'm' .. lease .. user)
     if redis.call('HINCRBY', key, 'u' .. user, -1) <= 0 then
         redis.call('HDEL', key, 'u' .. user)
-        if is_told then redis.call('HSET', key, 'g' .. user, ARGV[2]) end
-        told[#told + 1] = '-' .. user
+        -- Who was not told to have come is not told to have gone.
+        if redis.call('HDEL', key, 'n' .. user) == 0 then
+            if is_told then redis.call('HSET', key, 'g' .. user, ARGV[2]) end
+            told[#told + 1] = '-' .. user
+        end
     end
 end
 local owner = redis.call('HGET', key, 's' .. lease)
@@ -33,8 +37,10 @@ if owner then
         redis.call('HSET', key, 't', total)
     else
         redis.call('HDEL', key, 't')
-        if is_told then redis.call('HSET', key, 'v', ARGV[2]) end
-        told[#told + 1] = 'v'
+        if redis.call('HDEL', key, 'w') == 0 then
+            if is_told then redis.call('HSET', key, 'v', ARGV[2]) end
+            told[#told + 1] = 'v'
+        end
     end
 end
 return {total, told}
