@@ -2,9 +2,10 @@
 -- KEYS[1] the leases, by the time at which they run out; beside them an epoch, for ever, which is another one when data
 -- was lost, and "regroup", until the time at which all have said again what they know.
 -- ARGV: the lease, its span in ms, "take" or "renew"; the epoch that is known to who asks, or ""; a name for another
--- one; the lease that was held last, or "", and until when.
--- Gives whether it is held, until when, the leases that live, those that have run out and were not reaped yet, the
--- epoch, whether data was lost since the one that is known, and whether all regroup.
+-- one; the lease that was held last, or "", and until when; the state of the roll that is known, or "".
+-- Gives whether it is held, until when, the leases that live (none when the state is the known one), those that have
+-- run out and were not reaped yet, the epoch, whether data was lost since the one that is known, whether all regroup,
+-- and the state of the roll.
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -12,7 +13,8 @@ local text = string.format('%.0f', now)
 local expires = string.format('%.0f', now + tonumber(ARGV[2]))
 
 local known, before = ARGV[4], ARGV[6]
-local epoch = redis.call('ZRANGEBYSCORE', key, '+inf', '+inf')[1]
+-- Beside the epoch stands, for ever too, which lease was taken last: "taken:" comes behind "epoch:".
+local epoch, taken = unpack(redis.call('ZRANGEBYSCORE', key, '+inf', '+inf'))
 if epoch and epoch == known and before ~= '' then
     -- What Redis has may be of an earlier time than what it was told.
     local score = redis.call('ZSCORE', key, before)
@@ -35,6 +37,9 @@ end
 local held = 1
 if ARGV[3] == 'take' then
     redis.call('ZADD', key, expires, ARGV[1])
+    if taken then redis.call('ZREM', key, taken) end
+    taken = 'taken:' .. ARGV[1]
+    redis.call('ZADD', key, '+inf', taken)
 else
     -- One that has run out is dead, whether or not anybody has noticed.
     local runs_out = redis.call('ZSCORE', key, ARGV[1])
@@ -44,7 +49,10 @@ else
         held = 0
     end
 end
-local living = redis.call('ZRANGEBYSCORE', key, '(' .. text, '+inf')
+-- Until another lease is taken, there are only fewer that live: as many are the same ones. A large fleet asks often.
+local state = epoch .. ' ' .. (taken or '') .. ' ' .. redis.call('ZCOUNT', key, '(' .. text, '+inf')
+local living = {}
+if state ~= ARGV[8] then living = redis.call('ZRANGEBYSCORE', key, '(' .. text, '+inf') end
 local run_out = redis.call('ZRANGEBYSCORE', key, '-inf', text)
 local lost = known ~= '' and known ~= epoch
-return {held, expires, living, run_out, epoch, lost and 1 or 0, regroups and 1 or 0}
+return {held, expires, living, run_out, epoch, lost and 1 or 0, regroups and 1 or 0, state}

@@ -70,7 +70,7 @@ pub struct Roll {
     /// Whether the own lease is held.
     pub held: bool,
     /// All that live, the own one among them.
-    pub living: Vec<LeaseId>,
+    pub living: Arc<[LeaseId]>,
     /// Those that have run out and are still to be reaped.
     pub run_out: Vec<LeaseId>,
     /// What is held, if it is.
@@ -88,6 +88,8 @@ pub struct Holding {
     pub epoch: String,
     /// Until when the lease is held, in ms by Redis' clock.
     pub until_ms: u64,
+    /// The state of the roll that was called last, and who lived then: it is told only when it has changed.
+    roll: (String, Arc<[LeaseId]>),
 }
 
 /// A word, as it is to be written.
@@ -187,13 +189,18 @@ impl<C: ConnectionLike> Store<C> {
             // It is drawn at random and has never been one.
             .arg(format!("epoch:{:016x}", lease.0 ^ holding.until_ms))
             .arg(if has_held { before.to_string() } else { String::new() })
-            .arg(holding.until_ms);
+            .arg(holding.until_ms)
+            .arg(&holding.roll.0);
         let mut answers = batch::call(&mut self.connection, &self.hold, &[call]).await?;
-        let (held, until_ms, living, run_out, epoch, lost, regroups): RawRoll =
+        let (held, until_ms, living, run_out, epoch, lost, regroups, state): RawRoll =
             batch::read(answers.pop().unwrap_or_default())?;
-        let read = |texts: Vec<String>| texts.iter().filter_map(|text| LeaseId::parse(text)).collect();
-        let holding = Holding { epoch, until_ms };
-        Ok(Roll { held, living: read(living), run_out: read(run_out), holding, lost, regroups })
+        let read = |texts: Vec<String>| -> Vec<LeaseId> {
+            texts.iter().filter_map(|text| LeaseId::parse(text)).collect()
+        };
+        let is_known = state == holding.roll.0;
+        let living = if is_known { Arc::clone(&holding.roll.1) } else { read(living).into() };
+        let holding = Holding { epoch, until_ms, roll: (state, Arc::clone(&living)) };
+        Ok(Roll { held, living, run_out: read(run_out), holding, lost, regroups })
     }
 
     /// Writes words, those about one channel in their order; `regroups` as the last roll call said. Gives what each
@@ -353,7 +360,7 @@ pub fn reaping_token(dead: LeaseId, own: LeaseId, count: u64) -> String {
 }
 
 type RawEffect = (i64, Vec<String>);
-type RawRoll = (bool, u64, Vec<String>, Vec<String>, String, bool, bool);
+type RawRoll = (bool, u64, Vec<String>, Vec<String>, String, bool, bool, String);
 
 fn effect((subscriptions, told): RawEffect) -> RedisResult<Effect> {
     let turn = |text: &String| match (text.as_str(), text.strip_prefix('+'), text.strip_prefix('-')) {
