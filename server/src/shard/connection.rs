@@ -287,6 +287,10 @@ impl Conversation {
         // Away while it tells what it reads, which changes all the rest.
         let mut reader = std::mem::take(&mut self.reader);
         reader.feed(input, message_bytes_max, |heard| {
+            if !self.is_open() {
+                // Closed by what came before in the same read: only the client's own close still matters.
+                return listen_out(&heard, &mut self.heard_out);
+            }
             match heard {
                 Heard::Text(text) => {
                     self.place.shard.node.metrics.messages_total.increment();
@@ -310,7 +314,7 @@ impl Conversation {
                 Heard::Broken(breach) => self.fail(&breach),
             }
             self.carry_out(&mut effects);
-            if self.is_open() { Next::Continue } else { Next::Stop }
+            if self.heard_out { Next::Stop } else { Next::Continue }
         });
         self.reader = reader;
         self.flush();
