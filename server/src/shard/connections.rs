@@ -154,7 +154,7 @@ impl Connections {
         app.users.unwatch(watcher, &user.watchlist, |change| self.herald.user_changed(app, change));
         if app.users.sign_out(&user.user_id) {
             let (app, user_id) = (Arc::clone(app), Arc::clone(&user.user_id));
-            self.departing.push(Departing { app, user_id, since: tokio::time::Instant::now() });
+            self.departing.push(Departing { app, user_id, since });
         }
     }
 
