@@ -27,7 +27,7 @@ use super::{Counted, Shard};
 use crate::apps::{App, AppIndex, Standing};
 use crate::frame;
 use crate::hub::subscribers::Subscribed;
-use crate::hub::{ConnectionKey, Full, Member};
+use crate::hub::{ConnectionKey, Full, Member, Round};
 use crate::publication::{Data, Publication};
 use crate::pusher::admission::Refusal;
 use crate::pusher::channel::Kind;
@@ -404,8 +404,13 @@ impl Conversation {
             except: Some(self.session.socket_id()),
         };
         node.metrics.client_events_total.increment();
-        // Nobody waits for it to be flushed: a client is promised nothing about what it sends.
-        drop(self.place.shard.deliver(|round| node.publish(&self.app, &publication, round)));
+        let publish = |round: &mut Round| node.publish(&self.app, &publication, round);
+        match channel.traits().kind {
+            // The others are to hear first that the client is a member, which waits in the mailboxes.
+            Kind::Presence => self.place.shard.post(publish),
+            // Nobody waits for it to be flushed: a client is promised nothing about what it sends.
+            _ => drop(self.place.shard.deliver(publish)),
+        }
         node.tell_webhooks(&self.app, EventKind::ClientEvent, || Event::ClientEvent {
             channel: channel.shared(),
             event: event.clone(),
