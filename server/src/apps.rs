@@ -63,10 +63,15 @@ pub enum Standing {
 }
 
 impl Settings {
-    fn new(app: config::App) -> Arc<Self> {
+    /// What is configured in place of `before`.
+    fn new(app: config::App, before: Option<&Self>) -> Arc<Self> {
         let standing = if app.enabled { Standing::Served } else { Standing::Disabled };
         let hooks = (!app.webhooks.is_empty() || app.listener.is_some()).then(|| {
             let hooks = AppHooks::new(&*app.id, &*app.key, app.secret.clone(), app.webhooks.clone());
+            let hooks = match before.and_then(|before| before.hooks.as_ref()) {
+                Some(before) => hooks.following(before),
+                None => hooks,
+            };
             Arc::new(hooks.with_listener(app.listener.clone().filter(|_| app.enabled)))
         });
         Arc::new(Self { app, standing, hooks })
@@ -87,7 +92,7 @@ impl App {
             cache: EventCache::new((&configured.limits).into()),
             users: Users::default(),
             connections: Metric::default(),
-            settings: ArcSwap::new(Settings::new(configured)),
+            settings: ArcSwap::new(Settings::new(configured, None)),
         })
     }
 
@@ -152,7 +157,7 @@ impl Apps {
                     let settings = known.settings();
                     if settings.standing == Standing::Removed || settings.app != app {
                         changes.changed += 1;
-                        known.configure(Settings::new(app));
+                        known.configure(Settings::new(app, Some(&settings)));
                     }
                 }
                 None => {

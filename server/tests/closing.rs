@@ -54,6 +54,11 @@ fn e_the_server_closes_first_and_the_client_answers_in_its_own_way() {
         raw.send(&answer);
         raw.expect_end(name);
     }
+    let mut raw = Raw::greeted(&server);
+    raw.send([masked(0x82, b"x"), text(PING), close(1000, "")].concat());
+    raw.expect(UNSUPPORTED, "a close");
+    raw.expect_end("with a close that came along with what it is closed for");
+    drop(raw);
     let mut raw = closed(&server);
     raw.end();
     raw.expect_end("by ending its side");

@@ -7,9 +7,12 @@ mod harness;
 
 use std::io::{Read as _, Write as _};
 
+use fanfare_server::config::Secret;
+use fanfare_server::pusher::signature;
 use harness::client::Client;
 use harness::php::Php;
-use harness::{Server, configuration, directory};
+use harness::raw::{PATH, Raw, text};
+use harness::{KEY, SECRET, Server, configuration, directory};
 use serde_json::{Value, json};
 
 #[test]
@@ -157,4 +160,33 @@ fn http_answers_on_the_port_and_on_the_socket() {
     let read = stream.read_to_string(&mut answer);
     assert!(sent.is_err() || read.is_err() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     assert!(server.get("/up").starts_with("HTTP/1.1 200 "));
+}
+
+/// The others of the sender's own shard too, whom its events could reach without a mailbox.
+#[test]
+fn s15_who_joins_and_speaks_in_one_breath_is_heard_to_join_first() {
+    let directory = directory();
+    let mut configuration = configuration(directory.path());
+    configuration["shards"] = 1.into();
+    let server = Server::start(&configuration);
+    let join = |socket_id: &str, user: &str| {
+        let member = json!({"user_id": user}).to_string();
+        let signed = format!("{socket_id}:presence-a:{member}");
+        let auth = format!("{KEY}:{}", signature::sign(&Secret::new(SECRET), &[&signed]));
+        let data = json!({"channel": "presence-a", "channel_data": member, "auth": auth});
+        json!({"event": "pusher:subscribe", "data": data}).to_string()
+    };
+    let mut early = Client::connect(&server);
+    early.send(join(&early.socket_id.clone(), "1"));
+    assert_eq!(early.event()["event"], "pusher_internal:subscription_succeeded");
+    for user in ["2", "3", "4"] {
+        let mut late = Raw::upgrade(&server, PATH);
+        let socket_id = late.expect_hello();
+        let event = json!({"event": "client-e", "channel": "presence-a", "data": {}}).to_string();
+        late.send([text(join(&socket_id, user)), text(event)].concat());
+        let heard = [(); 2].map(|()| early.event()["event"].as_str().unwrap().to_owned());
+        assert_eq!(heard, ["pusher_internal:member_added", "client-e"], "user {user}");
+        drop(late);
+        assert_eq!(early.event()["event"], "pusher_internal:member_removed");
+    }
 }

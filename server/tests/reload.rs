@@ -135,6 +135,23 @@ fn apps_are_added_changed_disabled_and_removed_while_the_others_go_on() {
 }
 
 #[test]
+fn the_limits_of_connections_that_are_open_follow() {
+    let mut scene = Scene::new(&json!([app("app")]));
+    let [mut before, mut after] = [(); 2].map(|()| connect(&scene.server, "app"));
+    let long = json!({"event": "pusher:ping", "data": {"padding": "x".repeat(2_000)}});
+    before.send(&long);
+    assert_eq!(before.event()["event"], "pusher:pong");
+    scene.configuration["apps"][0]["limits"] = json!({"message_bytes_max": 1_024});
+    scene.reload();
+    for client in [&mut before, &mut after] {
+        client.send(&long);
+        let close = client.close_frame();
+        assert_eq!(u16::from(close.code), 1009, "{close:?}");
+        assert!(close.reason.contains("at most 1024 bytes (message_bytes_max)"), "{close:?}");
+    }
+}
+
+#[test]
 fn the_same_configuration_changes_nothing() {
     let mut scene = Scene::new(&json!([app("app")]));
     let mut client = connect(&scene.server, "app");

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
+use tokio::time::Instant;
 
 use super::ConnectionKey;
 use super::members::Members;
@@ -81,6 +82,8 @@ type ById = HashMap<Arc<str>, User, RandomState>;
 #[derive(Debug, Default)]
 struct User {
     connections: usize,
+    /// When the last of them was gone, the last time that there was none.
+    left: Option<Instant>,
     /// Whether the user counts as being on this node.
     here: bool,
     /// What watchers were told last.
@@ -134,18 +137,24 @@ impl Users {
 
     /// A signed-in connection is gone; whether it was the user's last, which is to be [settled](Self::settle).
     #[must_use = "nobody is told that a user is gone until it is settled"]
-    pub fn sign_out(&self, user_id: &str) -> bool {
+    pub fn sign_out(&self, user_id: &str, now: Instant) -> bool {
         let mut users = self.lock();
         let Some(user) = users.get_mut(user_id) else { return false };
         user.connections -= 1;
-        user.connections == 0
+        if user.connections > 0 {
+            return false;
+        }
+        user.left = Some(now);
+        true
     }
 
-    /// A user is here no longer, unless it has come back.
-    pub fn settle(&self, user_id: &str, mut tell: impl FnMut(UserChange<'_>)) {
+    /// A user that left at `since` is here no longer, unless it has come back. One that has come back and left again is
+    /// settled by its later departure, from whichever shard.
+    pub fn settle(&self, user_id: &str, since: Instant, mut tell: impl FnMut(UserChange<'_>)) {
         let mut users = self.lock();
         let Some((user_id, mut user)) = users.remove_entry(user_id) else { return };
-        if user.connections == 0 && std::mem::replace(&mut user.here, false) {
+        let is_gone = user.connections == 0 && user.left == Some(since);
+        if is_gone && std::mem::replace(&mut user.here, false) {
             tell(UserChange::Here { user_id: &user_id, here: false });
             user.update(&user_id, &mut tell);
         }
@@ -284,7 +293,7 @@ mod tests {
 
     #[test]
     fn u5_a_user_is_online_from_the_first_connection_until_the_last_has_been_gone_for_a_while() {
-        let (users, mut told) = (Users::default(), Vec::new());
+        let (users, mut told, left) = (Users::default(), Vec::new(), Instant::now());
         let mut keys = SlotMap::<ConnectionKey, ()>::with_key();
         let watcher = Watcher { shard: 0, connection: keys.insert(()) };
         let (one, two): (Arc<str>, Arc<str>) = ("1".into(), "2".into());
@@ -296,25 +305,40 @@ mod tests {
         );
         users.sign_in(&one, note(&mut told));
         users.sign_in(&one, note(&mut told));
-        assert!(!users.sign_out("1"));
-        assert!(users.sign_out("1"));
+        assert!(!users.sign_out("1", left));
+        assert!(users.sign_out("1", left));
         users.sign_in(&one, note(&mut told));
-        users.settle("1", note(&mut told));
+        users.settle("1", left, note(&mut told));
         assert_eq!(told, ["+2 to 0", "+1 to 1"], "a page that is reloaded is not told");
-        assert!(users.sign_out("1"));
-        users.settle("1", note(&mut told));
-        users.settle("1", note(&mut told));
+        assert!(users.sign_out("1", left));
+        users.settle("1", left, note(&mut told));
+        users.settle("1", left, note(&mut told));
         assert_eq!(told[2..], ["-1 to 1"]);
         users.unwatch(watcher, &[one, Arc::clone(&two)], |_| ());
-        assert!(users.sign_out("2"));
-        users.settle("2", note(&mut told));
+        assert!(users.sign_out("2", left));
+        users.settle("2", left, note(&mut told));
         assert_eq!(told[3..], ["-2 to 0"]);
         assert!(users.lock().is_empty(), "nothing is kept of who is gone and not watched");
     }
 
     #[test]
+    fn u5_who_comes_back_and_leaves_again_is_gone_by_the_later_departure() {
+        let (users, mut told, first) = (Users::default(), Vec::new(), Instant::now());
+        let second = first + std::time::Duration::from_millis(1_500);
+        let user: Arc<str> = "1".into();
+        for left in [first, second] {
+            users.sign_in(&user, note(&mut told));
+            assert!(users.sign_out("1", left));
+        }
+        users.settle("1", first, note(&mut told));
+        assert_eq!(told, ["+1 to 0"], "it left a moment ago");
+        users.settle("1", second, note(&mut told));
+        assert_eq!(told[1..], ["-1 to 0"]);
+    }
+
+    #[test]
     fn u5_a_user_on_several_nodes_is_online_until_the_last_says_otherwise() {
-        let (users, mut told) = (Users::default(), Vec::new());
+        let (users, mut told, left) = (Users::default(), Vec::new(), Instant::now());
         let mut keys = SlotMap::<ConnectionKey, ()>::with_key();
         let [first, second] = [(); 2].map(|()| Watcher { shard: 0, connection: keys.insert(()) });
         let list: [Arc<str>; 1] = ["1".into()];
@@ -333,8 +357,8 @@ mod tests {
         users.sign_in(&list[0], note(&mut told));
         assert_eq!(users.hear("1", word(1, 0), note(&mut told)), Some(Heard::Taken));
         assert_eq!(told, ["+1 to 2"]);
-        assert!(users.sign_out("1"));
-        users.settle("1", note(&mut told));
+        assert!(users.sign_out("1", left));
+        users.settle("1", left, note(&mut told));
         assert_eq!(users.hear("1", word(0, 1), note(&mut told)), Some(Heard::Known));
         assert_eq!(users.hear("1", word(2, 1), note(&mut told)), Some(Heard::Taken));
         users.drop_leases(&[lease], note(&mut told));

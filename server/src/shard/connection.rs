@@ -27,7 +27,7 @@ use super::{Counted, Shard};
 use crate::apps::{App, AppIndex, Standing};
 use crate::frame;
 use crate::hub::subscribers::Subscribed;
-use crate::hub::{ConnectionKey, Full, Member};
+use crate::hub::{ConnectionKey, Full, Member, Round};
 use crate::publication::{Data, Publication};
 use crate::pusher::admission::Refusal;
 use crate::pusher::channel::Kind;
@@ -287,6 +287,10 @@ impl Conversation {
         // Away while it tells what it reads, which changes all the rest.
         let mut reader = std::mem::take(&mut self.reader);
         reader.feed(input, message_bytes_max, |heard| {
+            if !self.is_open() {
+                // Closed by what came before in the same read: only the client's own close still matters.
+                return listen_out(&heard, &mut self.heard_out);
+            }
             match heard {
                 Heard::Text(text) => {
                     self.place.shard.node.metrics.messages_total.increment();
@@ -310,7 +314,7 @@ impl Conversation {
                 Heard::Broken(breach) => self.fail(&breach),
             }
             self.carry_out(&mut effects);
-            if self.is_open() { Next::Continue } else { Next::Stop }
+            if self.heard_out { Next::Stop } else { Next::Continue }
         });
         self.reader = reader;
         self.flush();
@@ -400,8 +404,13 @@ impl Conversation {
             except: Some(self.session.socket_id()),
         };
         node.metrics.client_events_total.increment();
-        // Nobody waits for it to be flushed: a client is promised nothing about what it sends.
-        drop(self.place.shard.deliver(|round| node.publish(&self.app, &publication, round)));
+        let publish = |round: &mut Round| node.publish(&self.app, &publication, round);
+        match channel.traits().kind {
+            // The others are to hear first that the client is a member, which waits in the mailboxes.
+            Kind::Presence => self.place.shard.post(publish),
+            // Nobody waits for it to be flushed: a client is promised nothing about what it sends.
+            _ => drop(self.place.shard.deliver(publish)),
+        }
         node.tell_webhooks(&self.app, EventKind::ClientEvent, || Event::ClientEvent {
             channel: channel.shared(),
             event: event.clone(),

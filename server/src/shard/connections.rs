@@ -152,9 +152,10 @@ impl Connections {
         let (Some(app), Some(user)) = (&connection.app, connection.user.take()) else { return };
         let watcher = Watcher { shard: self.shard, connection: key };
         app.users.unwatch(watcher, &user.watchlist, |change| self.herald.user_changed(app, change));
-        if app.users.sign_out(&user.user_id) {
+        let since = tokio::time::Instant::now();
+        if app.users.sign_out(&user.user_id, since) {
             let (app, user_id) = (Arc::clone(app), Arc::clone(&user.user_id));
-            self.departing.push(Departing { app, user_id, since: tokio::time::Instant::now() });
+            self.departing.push(Departing { app, user_id, since });
         }
     }
 
@@ -341,8 +342,11 @@ impl Connections {
 
     fn overflow(&mut self, key: ConnectionKey, metrics: &Metrics) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.fate != Fate::Open {
-            return;
+        match connection.fate {
+            Fate::Open => {}
+            Fate::Closing => return,
+            // Found out when room was looked for: the task ends.
+            Fate::Broken => return wake(connection),
         }
         const REASON: &str = "this client does not keep up; reconnect and subscribe to less";
         connection.outbox.discard();

@@ -111,7 +111,7 @@ impl Connections {
             let wait = Duration::from_millis(app.settings().limits().user_settle_ms as u64);
             let keep = now.duration_since(*since) < wait;
             if !keep {
-                app.users.settle(user_id, |change| herald.user_changed(app, change));
+                app.users.settle(user_id, *since, |change| herald.user_changed(app, change));
             }
             keep
         });

@@ -346,6 +346,14 @@ impl Shard {
         flushed
     }
 
+    /// Has what `collect` publishes delivered by way of the mailboxes, here too: behind what waits there already.
+    fn post(&self, collect: impl FnOnce(&mut Round)) {
+        let mut round = self.round.borrow_mut();
+        collect(&mut round);
+        // Nobody waits for it.
+        drop(self.node.post(&mut round, ShardIndex::MAX));
+    }
+
     fn enqueue(&self, deliveries: &[Delivery], to_follow: bool) {
         let delivered = self.connections.borrow_mut().deliver(deliveries, to_follow);
         self.node.metrics.deliveries_total.add(delivered);

@@ -33,6 +33,9 @@ enum Kind {
     /// What is written is collected, as much at a time as TLS takes; nothing is ever read.
     #[cfg(test)]
     Memory(std::rc::Rc<RefCell<Vec<u8>>>),
+    /// Takes nothing, for this reason.
+    #[cfg(test)]
+    Deaf(std::rc::Rc<Cell<io::ErrorKind>>),
 }
 
 #[derive(Debug)]
@@ -62,6 +65,12 @@ impl Socket {
         Self(Kind::Memory(written))
     }
 
+    /// A socket that takes nothing, for the reason that `reason` holds at the time.
+    #[cfg(test)]
+    pub(super) fn deaf(reason: std::rc::Rc<Cell<io::ErrorKind>>) -> Self {
+        Self(Kind::Deaf(reason))
+    }
+
     /// Reads what is there; 0 is the end.
     ///
     /// # Errors
@@ -72,7 +81,7 @@ impl Socket {
             Kind::Plain(stream) => stream.try_read(buf),
             Kind::Tls(tls) => tls.try_read(buf),
             #[cfg(test)]
-            Kind::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Kind::Memory(_) | Kind::Deaf(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -95,6 +104,8 @@ impl Socket {
                 written.borrow_mut().extend(bytes.take(TLS_BYTES_MAX));
                 Ok(written.borrow().len() - before)
             }
+            #[cfg(test)]
+            Kind::Deaf(reason) => Err(reason.get().into()),
         }
     }
 
@@ -104,7 +115,7 @@ impl Socket {
             Kind::Plain(_) => false,
             Kind::Tls(tls) => tls.session.borrow().wants_write(),
             #[cfg(test)]
-            Kind::Memory(_) => false,
+            Kind::Memory(_) | Kind::Deaf(_) => false,
         }
     }
 
@@ -117,7 +128,7 @@ impl Socket {
             Kind::Plain(_) => Ok(Flush::Empty),
             Kind::Tls(tls) => write_out(&mut tls.session.borrow_mut(), &tls.stream),
             #[cfg(test)]
-            Kind::Memory(_) => Ok(Flush::Empty),
+            Kind::Memory(_) | Kind::Deaf(_) => Ok(Flush::Empty),
         }
     }
 
@@ -137,7 +148,7 @@ impl Socket {
                 }
             }
             #[cfg(test)]
-            Kind::Memory(_) => Ok(Flush::Empty),
+            Kind::Memory(_) | Kind::Deaf(_) => Ok(Flush::Empty),
         }
     }
 
@@ -151,7 +162,7 @@ impl Socket {
             Kind::Tls(tls) if tls.unread.get() => Poll::Ready(Ok(())),
             Kind::Tls(tls) => tls.stream.poll_read_ready(cx),
             #[cfg(test)]
-            Kind::Memory(_) => Poll::Pending,
+            Kind::Memory(_) | Kind::Deaf(_) => Poll::Pending,
         }
     }
 
@@ -165,6 +176,8 @@ impl Socket {
             Kind::Tls(tls) => tls.stream.poll_write_ready(cx),
             #[cfg(test)]
             Kind::Memory(_) => Poll::Ready(Ok(())),
+            #[cfg(test)]
+            Kind::Deaf(_) => Poll::Pending,
         }
     }
 }

@@ -11,6 +11,7 @@ use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::event::{Event, EventKind, EventKinds};
+use super::queue::Portion;
 use crate::config::Secret;
 
 /// What one app has configured.
@@ -28,6 +29,8 @@ pub struct AppHooks {
     pub endpoints: Vec<Endpoint>,
     /// What is kept for a listener; none, when nobody may listen.
     pub listener: Option<Filter>,
+    /// What the app has of the queue.
+    pub(super) portion: Arc<Portion>,
 }
 
 impl AppHooks {
@@ -40,7 +43,13 @@ impl AppHooks {
     ) -> Self {
         static GENERATIONS: AtomicU64 = AtomicU64::new(0);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        Self { app_id: app_id.into(), generation, key: key.into(), secret, endpoints, listener: None }
+        let (app_id, key) = (app_id.into(), key.into());
+        Self { app_id, generation, key, secret, endpoints, listener: None, portion: Arc::default() }
+    }
+
+    /// The same, of the app for which `before` was configured until now.
+    pub fn following(self, before: &Self) -> Self {
+        Self { portion: Arc::clone(&before.portion), ..self }
     }
 
     /// The same, and what is kept for a listener.

@@ -1,15 +1,21 @@
 //! The way from the shards to the webhooks' thread.
 //!
 //! Owns the bound on what is on its way or waits to settle: room is taken before an event is handed over, and given
-//! back when its [`Share`] is dropped. Taking room is one atomic exchange, so that a shard never waits.
+//! back when its [`Share`] is dropped. Taking room is one atomic exchange, so that a shard never waits. Owns too that a
+//! flood of one app leaves room to the others ([`Portion`]), and what is known of what there was no room for: a channel
+//! that was vacated and is occupied again must not be told vacated because its occupation was dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::{AppHooks, Event};
+use super::{AppHooks, Event, EventKind};
 use crate::metrics::Metrics;
+
+/// An app may hold so many times what is free: three quarters of the queue when it is alone, and with others that flood it
+/// too as much as each of them, while a part always stays free for those that do not.
+const FREE_TIMES_MAX: usize = 3;
 
 /// An event, and the endpoints of its app at the moment at which it happened.
 #[derive(Debug)]
@@ -19,7 +25,7 @@ pub(super) struct Notice {
     /// Whether it is told whatever comes.
     pub(super) is_settled: bool,
     /// Its part of the queue, given back when it has passed.
-    pub(super) _share: Share,
+    pub(super) share: Share,
 }
 
 /// The shards' end.
@@ -52,12 +58,15 @@ impl Queue {
             return;
         }
         let hearers = Hearers::of(hooks, &event);
-        let Some(share) = Room::take(&self.room, event.bytes(), hearers) else {
+        let Some(share) = Room::take(&self.room, &hooks.portion, event.bytes(), hearers) else {
+            if matches!(event.kind(), EventKind::ChannelOccupied | EventKind::MemberAdded) {
+                hooks.portion.untold.fetch_add(1, Ordering::Relaxed);
+            }
             self.room.refused.fetch_add(1, Ordering::Relaxed);
             return hearers.miss_it(&self.room.metrics);
         };
         // An error is a thread that has ended, as it does while the server leaves.
-        if self.notices.send(Notice { hooks: Arc::clone(hooks), event, is_settled, _share: share }).is_err() {
+        if self.notices.send(Notice { hooks: Arc::clone(hooks), event, is_settled, share }).is_err() {
             hearers.miss_it(&self.room.metrics);
         }
     }
@@ -128,10 +137,21 @@ pub(super) struct Room {
     metrics: Arc<Metrics>,
 }
 
+/// What one app has of the room, whatever is configured for it meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Portion {
+    bytes: AtomicUsize,
+    /// Occupations and additions that there was no room for.
+    untold: AtomicU64,
+}
+
 /// A part of the room, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     room: Arc<Room>,
+    portion: Arc<Portion>,
+    /// [`Portion::untold`] when it was taken.
+    untold: u64,
     bytes: usize,
     hearers: Hearers,
 }
@@ -141,18 +161,43 @@ impl Room {
         Arc::new(Self { bytes_max, bytes: AtomicUsize::new(0), refused: AtomicU64::new(0), metrics })
     }
 
-    /// Takes room for an event, if there is as much.
-    pub(super) fn take(room: &Arc<Self>, bytes: usize, hearers: Hearers) -> Option<Share> {
+    /// Takes room for an event of an app, if there is as much for it.
+    pub(super) fn take(
+        room: &Arc<Self>,
+        portion: &Arc<Portion>,
+        bytes: usize,
+        hearers: Hearers,
+    ) -> Option<Share> {
+        let free = room.bytes_max.saturating_sub(room.bytes.load(Ordering::Relaxed));
+        let held = portion.bytes.load(Ordering::Relaxed);
+        if held.saturating_add(bytes) > free.saturating_mul(FREE_TIMES_MAX) {
+            return None;
+        }
         let within = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= room.bytes_max);
         room.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).ok()?;
+        portion.bytes.fetch_add(bytes, Ordering::Relaxed);
         hearers.wait_for_it(&room.metrics);
-        Some(Share { room: Arc::clone(room), bytes, hearers })
+        let untold = portion.untold.load(Ordering::Relaxed);
+        Some(Share { room: Arc::clone(room), portion: Arc::clone(portion), untold, bytes, hearers })
+    }
+}
+
+impl Share {
+    /// Whether the event may have been undone since, by what there was no room for: then neither is told.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.portion.untold.load(Ordering::Relaxed) != self.untold
+    }
+
+    /// The event is dropped, and counted.
+    pub(super) fn miss(self) {
+        self.hearers.miss_it(&self.room.metrics);
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.portion.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.hearers.wait_no_longer(&self.room.metrics);
     }
 }
@@ -220,5 +265,49 @@ mod tests {
         queue.notify(&hooks, Event::CacheMiss { channel: "a".into() }, false);
         queue.notify(&hooks, Event::ChannelVacated { channel: "b".into() }, false);
         assert!(notices.receiver.try_recv().is_err(), "what nobody wants to know does not come at all");
+    }
+
+    #[test]
+    fn w_a_flood_of_one_app_leaves_room_to_the_others() {
+        let metrics = Arc::new(Metrics::default());
+        let event = Event::CacheMiss { channel: "a".into() };
+        let (queue, mut notices) = Queue::new(64 * event.bytes(), Arc::clone(&metrics));
+        let hooks = ["1", "2", "3"].map(|app| {
+            let endpoint = Endpoint::new(Url::parse("http://localhost/").unwrap());
+            Arc::new(AppHooks::new(app, "k", Secret::new("s"), vec![endpoint]))
+        });
+        let flood = |hooks| {
+            let before = metrics.webhooks_waiting.value();
+            (0..100).for_each(|_| queue.notify(hooks, event.clone(), false));
+            metrics.webhooks_waiting.value() - before
+        };
+        assert_eq!([flood(&hooks[0]), flood(&hooks[1]), flood(&hooks[2])], [48, 12, 3]);
+        // What is given back is for everybody.
+        for _ in 0..40 {
+            drop(notices.receiver.try_recv().unwrap());
+        }
+        assert_eq!([flood(&hooks[2]), flood(&hooks[0])], [30, 7]);
+    }
+
+    #[test]
+    fn w_what_was_vacated_is_in_doubt_once_there_was_no_room_for_an_occupation() {
+        let metrics = Arc::new(Metrics::default());
+        let (vacated, occupied) =
+            (Event::ChannelVacated { channel: "a".into() }, Event::ChannelOccupied { channel: "a".into() });
+        let (queue, mut notices) = Queue::new(2 * vacated.bytes(), Arc::clone(&metrics));
+        let endpoints = vec![Endpoint::new(Url::parse("http://localhost/").unwrap())];
+        let hooks = Arc::new(AppHooks::new("1", "k", Secret::new("s"), endpoints.clone()));
+        let reloaded = Arc::new(AppHooks::new("1", "k", Secret::new("s"), endpoints).following(&hooks));
+        queue.notify(&hooks, vacated.clone(), false);
+        queue.notify(&hooks, vacated.clone(), false);
+        queue.notify(&hooks, Event::CacheMiss { channel: "a".into() }, false);
+        let [first, second] = [(); 2].map(|()| notices.receiver.try_recv().unwrap());
+        assert!(!first.share.is_in_doubt(), "a miss undoes nothing");
+        queue.notify(&reloaded, occupied, false);
+        assert!(first.share.is_in_doubt() && second.share.is_in_doubt(), "also after a reload");
+        first.share.miss();
+        assert_eq!(metrics.webhooks_dropped_total.value(), 3);
+        queue.notify(&hooks, vacated, false);
+        assert!(!notices.receiver.try_recv().unwrap().share.is_in_doubt(), "it came later");
     }
 }

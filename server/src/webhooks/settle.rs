@@ -1,7 +1,7 @@
 //! Pairs of events that cancel each other: a page that is loaded again leaves and comes back within moments.
 //!
 //! Owns how long `channel_vacated` and `member_removed` are held, and that their opposite, should it come meanwhile,
-//! is told as little as they are. All other events pass. Knows neither endpoints nor the clock: the time is given.
+//! is told as little as they are; nor are they where there was no room for their opposite. All other events pass. Knows neither endpoints nor the clock: the time is given.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -54,13 +54,14 @@ impl Settling {
         }
         match notice.event.kind() {
             EventKind::ChannelVacated | EventKind::MemberRemoved if !self.window.is_zero() => {
-                // One that is held already says the same, and is due earlier.
-                if let std::collections::hash_map::Entry::Vacant(place) =
-                    self.by_subject.entry(Subject::of(&notice))
-                {
-                    place.insert(self.next);
-                    self.held.insert(self.next, (now + self.window, notice));
-                    self.next += 1;
+                let place = *self.by_subject.entry(Subject::of(&notice)).or_insert(self.next);
+                match self.held.get_mut(&place) {
+                    // It says the same, and is due earlier; but what undid it may have been lost in between.
+                    Some((_, held)) => *held = notice,
+                    None => {
+                        self.held.insert(place, (now + self.window, notice));
+                        self.next += 1;
+                    }
                 }
                 None
             }
@@ -84,23 +85,44 @@ impl Settling {
 
     /// One that has been held for long enough.
     pub(super) fn due(&mut self, now: Instant) -> Option<Notice> {
-        if self.next_due()? > now {
-            return None;
+        while self.next_due()? <= now {
+            let notice = self.pop()?;
+            if let Some(notice) = certain(notice) {
+                return Some(notice);
+            }
         }
-        self.release()
+        None
     }
 
     /// The oldest one, however short it was held.
     pub(super) fn release(&mut self) -> Option<Notice> {
+        loop {
+            let notice = self.pop()?;
+            if let Some(notice) = certain(notice) {
+                return Some(notice);
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<Notice> {
         let (_, (_, notice)) = self.held.pop_first()?;
         self.by_subject.remove(&Subject::of(&notice));
         Some(notice)
     }
 }
 
+/// Drops and counts a notice that there was no room for the opposite of.
+fn certain(notice: Notice) -> Option<Notice> {
+    if notice.share.is_in_doubt() {
+        notice.share.miss();
+        return None;
+    }
+    Some(notice)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::queue::{Hearers, Room};
+    use super::super::queue::{Hearers, Queue, Room};
     use super::super::{AppHooks, Endpoint, Event, Url};
     use super::*;
     use crate::config::Secret;
@@ -129,10 +151,11 @@ mod tests {
         fn take_of(&mut self, app: &str, ms: u64, event: Event) -> Option<Event> {
             let endpoints = vec![Endpoint::new(Url::parse("http://localhost/").unwrap())];
             let hooks = Arc::new(AppHooks::new(app, "k", Secret::new("s"), endpoints));
-            let share = Room::take(&self.room, event.bytes(), Hearers::of(&hooks, &event)).unwrap();
+            let hearers = Hearers::of(&hooks, &event);
+            let share = Room::take(&self.room, &hooks.portion, event.bytes(), hearers).unwrap();
             let now = self.at(ms);
             self.settling
-                .take(Notice { hooks, event, is_settled: false, _share: share }, now)
+                .take(Notice { hooks, event, is_settled: false, share }, now)
                 .map(|notice| notice.event)
         }
 
@@ -220,6 +243,31 @@ mod tests {
         assert!(scene.take(1_000, &Event::SubscriptionCount { channel: "a".into(), subscription_count: 0 }));
         assert_eq!(scene.due(3_000), [vacated("a")]);
         assert_eq!(scene.due(9_000), []);
+    }
+
+    #[tokio::test]
+    async fn w_what_may_have_been_undone_unheard_is_not_told_but_what_came_later_is() {
+        let mut scene = Scene::new();
+        let (queue, mut notices) = Queue::new(3 * vacated("a").bytes(), Arc::clone(&scene.metrics));
+        let endpoints = vec![Endpoint::new(Url::parse("http://localhost/").unwrap())];
+        let hooks = Arc::new(AppHooks::new("app", "k", Secret::new("s"), endpoints));
+        for event in [vacated("a"), vacated("b"), Event::CacheMiss { channel: "c".into() }, occupied("a")] {
+            queue.notify(&hooks, event, false);
+        }
+        assert_eq!(scene.metrics.webhooks_dropped_total.value(), 1, "a is occupied, and nobody hears of it");
+        let mut taken = Vec::new();
+        assert_eq!(notices.take(&mut taken, 9).await, 3);
+        let told: Vec<_> =
+            taken.drain(..).filter_map(|notice| scene.settling.take(notice, scene.start)).collect();
+        assert_eq!(told.len(), 1, "the miss");
+        drop(told);
+        queue.notify(&hooks, vacated("a"), false);
+        assert_eq!(notices.take(&mut taken, 9).await, 1);
+        assert!(scene.settling.take(taken.remove(0), scene.at(1_000)).is_none());
+        assert_eq!(scene.due(2_999), []);
+        assert_eq!(scene.due(3_000), [vacated("a")]);
+        let dropped = scene.metrics.webhooks_dropped_total.value();
+        assert_eq!((dropped, scene.waiting()), (2, 0), "whether b is vacated nobody knows any more");
     }
 
     #[test]

@@ -221,13 +221,12 @@ impl Raw {
         (code, String::from_utf8(payload[2..].to_vec()).unwrap())
     }
 
-    /// Expects the hello.
-    pub fn expect_hello(&mut self) {
+    /// Expects the hello. Gives its socket id.
+    pub fn expect_hello(&mut self) -> String {
         let hello = self.text();
-        assert!(
-            hello.starts_with(r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\""#),
-            "{hello}"
-        );
+        let begin = r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\""#;
+        let id = hello.strip_prefix(begin).and_then(|rest| rest.split('\\').next());
+        id.unwrap_or_else(|| panic!("{hello}")).to_owned()
     }
 
     /// Proves that everything sent before has been dealt with, that nothing else was said about it, and that the

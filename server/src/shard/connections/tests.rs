@@ -1,7 +1,9 @@
 //! What a batch of deliveries comes to at each client, with sockets that take everything.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 
 use super::*;
 use crate::apps::Apps;
@@ -111,4 +113,35 @@ fn what_a_socket_takes_in_parts_is_written_before_the_batch_is_done() {
     let event = floor.delivery(&format!("a{}", "x".repeat(200_000)), None);
     assert_eq!(floor.deliver(&[event], false), 2);
     assert_eq!(floor.heard().iter().map(String::len).collect::<Vec<_>>(), [200_000, 200_000]);
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn the_task_of_a_socket_that_breaks_when_room_is_looked_for_ends() {
+    let mut floor = Floor::new(1, 10);
+    let (reason, woken) = (Rc::new(Cell::new(io::ErrorKind::WouldBlock)), Arc::new(Woken::default()));
+    let socket = Socket::deaf(Rc::clone(&reason));
+    let key = floor.connections.open(floor.socket_ids[0], [127, 0, 0, 1].into(), socket);
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    let wait = |floor: &mut Floor, cx: &mut Context<'_>| floor.connections.poll_write(key, cx);
+    let write = |floor: &mut Floor| {
+        floor.connections.enqueue(key, Bytes::from_static(b"01234567"));
+        floor.connections.flush_touched(&Metrics::default());
+    };
+    write(&mut floor);
+    assert_eq!(wait(&mut floor, &mut cx), Poll::Pending, "it waits for room");
+    reason.set(io::ErrorKind::BrokenPipe);
+    write(&mut floor);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert_eq!(wait(&mut floor, &mut cx), Poll::Ready(Fate::Broken));
 }
