@@ -73,7 +73,8 @@ fn broker(node: &Node) -> Value {
         Standing::Away { reason } => ("away", Some(reason)),
     };
     let node_id = node.broker.node_id().to_string();
-    json!({"kind": "redis", "node_id": node_id, "standing": standing, "reason": reason})
+    let standing_s = node.broker.standing_since().map(|since| since.elapsed().as_secs());
+    json!({"kind": "redis", "node_id": node_id, "standing": standing, "standing_s": standing_s, "reason": reason})
 }
 
 fn phase(phase: Phase) -> &'static str {
