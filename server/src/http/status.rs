@@ -35,6 +35,10 @@ pub(super) fn render(node: &Node) -> String {
         node.metrics.numbers().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let (attachments, ring) = (node.metrics.attachments.value(), node.metrics.attachments_ring.value());
     let open_files = getrlimit(Resource::Nofile);
+    let mut broker = broker(node);
+    if let Some(since) = node.broker.standing_since() {
+        broker["standing_s"] = since.elapsed().as_secs().into();
+    }
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -56,7 +60,7 @@ pub(super) fn render(node: &Node) -> String {
             "http_connections_max": node.limits.http_connections_max,
             "attachments_max": node.limits.attachments_max,
         },
-        "broker": broker(node),
+        "broker": broker,
         "tails": node.tails.len(),
         "metrics": metrics,
     })
@@ -73,8 +77,7 @@ fn broker(node: &Node) -> Value {
         Standing::Away { reason } => ("away", Some(reason)),
     };
     let node_id = node.broker.node_id().to_string();
-    let standing_s = node.broker.standing_since().map(|since| since.elapsed().as_secs());
-    json!({"kind": "redis", "node_id": node_id, "standing": standing, "standing_s": standing_s, "reason": reason})
+    json!({"kind": "redis", "node_id": node_id, "standing": standing, "reason": reason})
 }
 
 fn phase(phase: Phase) -> &'static str {
