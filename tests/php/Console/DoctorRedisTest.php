@@ -41,18 +41,18 @@ final class DoctorRedisTest extends TestCase
 
     public function test_what_is_sound_is_said_with_the_connection_that_is_used(): void
     {
-        $port = RunningNginx::freePort();
-        $this->redis(['--port', (string) $port, '--requirepass', 'hunter2']);
-        $env = ['FANFARE_REDIS_CONNECTION' => 'default', 'REDIS_HOST' => '127.0.0.1', 'REDIS_PORT' => (string) $port, 'REDIS_PASSWORD' => 'hunter2'];
+        [$host, $port] = [self::host(), (string) RunningNginx::freePort()];
+        $this->redis(['--bind', $host, '--port', $port, '--requirepass', 'hunter2']);
+        $env = ['FANFARE_REDIS_CONNECTION' => 'default', 'REDIS_HOST' => $host, 'REDIS_PORT' => $port, 'REDIS_PASSWORD' => 'hunter2'];
         $server = new RunningServer($this->scratch, $env);
         $ready = static fn (): bool => str_contains((string) @file_get_contents("http://127.0.0.1:{$server->port}/ready"), '"ready"');
         Patience::until('the server to be ready', $ready);
 
         $found = $this->of($env);
         self::assertSame(['good', 'good', 'good', 'good'], array_column($found, 'severity'), self::text($found));
-        self::assertStringContainsString("The connection \"default\" of database.redis: redis://127.0.0.1:{$port} (one server); names begin with fanfare:", $found[0]['message']);
+        self::assertStringContainsString("The connection \"default\" of database.redis: redis://{$host}:{$port} (one server); names begin with fanfare:", $found[0]['message']);
         self::assertStringContainsString('The running server is connected, 1 in the fleet.', $found[1]['message']);
-        self::assertMatchesRegularExpression("/^Redis [\d.]+ at 127.0.0.1:{$port} answers here/", $found[2]['message']);
+        self::assertMatchesRegularExpression("/^Redis [\d.]+ at {$host}:{$port} answers here/", $found[2]['message']);
         self::assertSame('It lets the user default do all that is needed.', $found[3]['message']);
         self::assertStringNotContainsString('hunter2', self::text($found));
         $server->stop();
@@ -80,15 +80,16 @@ final class DoctorRedisTest extends TestCase
     }
 
     /**
-     * @param  list<string>  $options  of Redis; {port} is a free one
+     * @param  list<string>  $options  of Redis; {host} and {port} are free
      * @param  array<string, string>  $env
      */
     #[DataProvider('faults')]
     public function test_what_is_wrong_is_told_with_what_to_do(array $options, array $env, string $message, string $remedy): void
     {
-        $port = (string) RunningNginx::freePort();
-        $options === ['down'] || $this->redis(str_replace('{port}', $port, $options));
-        $found = $this->of(str_replace('{port}', $port, $env));
+        $place = ['{host}' => self::host(), '{port}' => (string) RunningNginx::freePort()];
+        $fill = static fn (string $text): string => strtr($text, $place);
+        $options === ['down'] || $this->redis(array_map($fill, $options));
+        $found = $this->of(array_map($fill, $env));
         $error = self::error($found, 'Redis');
 
         self::assertStringContainsString($message, $error['message']);
@@ -101,36 +102,37 @@ final class DoctorRedisTest extends TestCase
      */
     public static function faults(): iterable
     {
-        $plain = ['--port', '{port}'];
-        $url = ['FANFARE_REDIS_URL' => 'redis://127.0.0.1:{port}'];
+        $plain = ['--bind', '{host}', '--port', '{port}'];
+        $url = ['FANFARE_REDIS_URL' => 'redis://{host}:{port}'];
 
         yield 'nobody there' => [['down'], $url, 'cannot be reached: Connection refused', 'See whether it runs'];
         yield 'no such name' => [['down'], ['FANFARE_REDIS_URL' => 'redis://redis.invalid'], 'the name redis.invalid is not known here', 'Correct the host'];
         yield 'no password' => [[...$plain, '--requirepass', 'secret'], $url, 'asks for a password, and none is configured', 'FANFARE_REDIS_PASSWORD'];
         yield 'a wrong password' => [[...$plain, '--requirepass', 'secret'], $url + ['FANFARE_REDIS_PASSWORD' => 'hunter2'], 'refuses the password of the user default', 'FANFARE_REDIS_PASSWORD'];
-        yield 'a wrong password in the URL' => [[...$plain, '--requirepass', 'secret'], ['FANFARE_REDIS_URL' => 'redis://me:hunter2@127.0.0.1:{port}'], 'refuses the password of the user me', 'FANFARE_REDIS_USERNAME'];
+        yield 'a wrong password in the URL' => [[...$plain, '--requirepass', 'secret'], ['FANFARE_REDIS_URL' => 'redis://me:hunter2@{host}:{port}'], 'refuses the password of the user me', 'FANFARE_REDIS_USERNAME'];
         yield 'no cluster' => [$plain, $url + ['FANFARE_REDIS_CLUSTER' => 'true'], 'Expected a cluster server', 'Leave FANFARE_REDIS_CLUSTER out'];
         yield 'a cluster' => [[...$plain, '--cluster-enabled', 'yes'], $url, 'found a cluster one', 'FANFARE_REDIS_CLUSTER=true'];
         yield 'no Sentinel' => [$plain, $url + ['FANFARE_REDIS_SENTINEL' => 'main'], 'Expected a sentinel server', 'Leave FANFARE_REDIS_SENTINEL out'];
         yield 'a replica' => [[...$plain, '--replicaof', '127.0.0.1 1'], $url, 'found a replica', 'Name the primary'];
-        yield 'TLS to a port without' => [$plain, ['FANFARE_REDIS_URL' => 'rediss://127.0.0.1:{port}'], 'cannot connect', 'write redis:// instead of rediss://'];
+        yield 'TLS to a port without' => [$plain, ['FANFARE_REDIS_URL' => 'rediss://{host}:{port}'], 'cannot connect', 'write redis:// instead of rediss://'];
     }
 
     public function test_tls_that_is_left_out_and_a_certificate_of_nobody_are_told(): void
     {
         [$certificate, $key, $port] = [$this->scratch->path('redis.pem'), $this->scratch->path('redis.key'), (string) RunningNginx::freePort()];
-        Certificate::selfSigned($certificate, $key);
-        $this->redis(['--tls-port', $port, '--tls-cert-file', $certificate, '--tls-key-file', $key, '--tls-ca-cert-file', $certificate, '--tls-auth-clients', 'no']);
+        $host = self::host();
+        Certificate::selfSigned($certificate, $key, $host);
+        $this->redis(['--bind', $host, '--tls-port', $port, '--tls-cert-file', $certificate, '--tls-key-file', $key, '--tls-ca-cert-file', $certificate, '--tls-auth-clients', 'no']);
 
-        $plain = self::error($this->of(['FANFARE_REDIS_URL' => "redis://localhost:{$port}"]), 'Redis');
+        $plain = self::error($this->of(['FANFARE_REDIS_URL' => "redis://{$host}:{$port}"]), 'Redis');
         self::assertStringContainsString('Expected an answer of Redis', $plain['message']);
         self::assertStringContainsString('write rediss:// instead of redis://', $plain['remedy']);
 
-        $distrusted = self::error($this->of(['FANFARE_REDIS_URL' => "rediss://localhost:{$port}"]), 'Redis');
+        $distrusted = self::error($this->of(['FANFARE_REDIS_URL' => "rediss://{$host}:{$port}"]), 'Redis');
         self::assertStringContainsString('the certificate is self-signed', $distrusted['message']);
         self::assertStringContainsString('FANFARE_REDIS_CA_FILE', $distrusted['remedy']);
 
-        $trusted = $this->of(['FANFARE_REDIS_URL' => "rediss://localhost:{$port}", 'FANFARE_REDIS_CA_FILE' => $certificate]);
+        $trusted = $this->of(['FANFARE_REDIS_URL' => "rediss://{$host}:{$port}", 'FANFARE_REDIS_CA_FILE' => $certificate]);
         self::assertStringContainsString('answers here', self::text($trusted));
     }
 
@@ -183,6 +185,14 @@ final class DoctorRedisTest extends TestCase
         self::assertCount(2, $warnings, self::text($warnings));
         self::assertStringContainsString('(100 MiB), Redis evicts any key (allkeys-lru)', $warnings[0]['message']);
         self::assertStringContainsString('for which more than 1048576 bytes wait', $warnings[1]['message']);
+    }
+
+    /**
+     * An address of this machine at which nobody has the port that is free at another.
+     */
+    private static function host(): string
+    {
+        return '127.'.random_int(1, 254).'.'.random_int(1, 254).'.'.random_int(2, 254);
     }
 
     /**
