@@ -27,15 +27,17 @@ final readonly class RedisConfig
     private const string URL = 'a URL such as "redis://127.0.0.1:6379" or "rediss://redis.example.com:6379"';
 
     /**
+     * @param  string|null  $connection  the connection of Laravel's that it is, if it is one
      * @param  list<string>  $urls  at least one
      * @param  array<string, string>  $texts  by their names in the server's document
      * @param  array<string, string>  $sentinel  likewise; empty without Sentinels
      */
     private function __construct(
-        private array $urls,
-        private bool $cluster,
-        private array $texts,
-        private array $sentinel,
+        public ?string $connection,
+        public array $urls,
+        public bool $cluster,
+        public array $texts,
+        public array $sentinel,
     ) {}
 
     /**
@@ -70,7 +72,7 @@ final readonly class RedisConfig
         $cluster = $redis->optionalBoolean('cluster') ?? false;
 
         if ($connection === null) {
-            return $urls === [] ? null : new self($urls, $cluster, $texts, isset($sentinel['master']) ? $sentinel : []);
+            return $urls === [] ? null : new self(null, $urls, $cluster, $texts, isset($sentinel['master']) ? $sentinel : []);
         }
 
         if ($urls !== []) {
@@ -78,6 +80,14 @@ final readonly class RedisConfig
         }
 
         return $laravel === null ? null : self::ofLaravel($redis, $connection, $laravel, $texts, $mistakes);
+    }
+
+    /**
+     * What every name in Redis begins with; the server has the same default.
+     */
+    public function prefix(): string
+    {
+        return $this->texts['prefix'] ?? 'fanfare:';
     }
 
     /**
@@ -136,7 +146,7 @@ final readonly class RedisConfig
             );
         }
 
-        return new self($urls, ! is_array($single), $texts + $credentials, []);
+        return new self($name, $urls, ! is_array($single), $texts + $credentials, []);
     }
 
     private static function urlOf(Section $server): string

@@ -33,7 +33,7 @@ final class DoctorCommand extends Command
 
     protected $help = <<<'HELP'
         Looks at the configuration, the extension on the command line and in PHP-FPM, the binary, versions, the socket and its permissions,
-        the running server (with a real broadcast), the port, the limit of open files, the public URL (with a real WebSocket handshake),
+        the running server (with a real broadcast), Redis, the port, the limit of open files, the public URL (with a real WebSocket handshake),
         the queue and Octane. It changes nothing.
 
         Run it as root to see PHP-FPM and permissions of other users, or as the user of the server.
@@ -67,6 +67,7 @@ final class DoctorCommand extends Command
             (string) getenv('PATH'),
             InstalledVersions::getInstalledPackages(),
             $locator,
+            (array) $config->get('database.redis'),
         );
     }
 

@@ -39,7 +39,7 @@ final class StatusCommand extends Command
     protected $help = <<<'HELP'
         Asks the server over its Unix socket. Run it as root, as the server's user, or as a user of FANFARE_SOCKET_UIDS.
 
-        Exit codes: <info>0</info> healthy; <info>1</info> not healthy (the problems are listed) or not reachable; <info>64</info> mistakes in the configuration.
+        Exit codes: <info>0</info> healthy, or degraded while Redis is away, as for GET /ready; <info>1</info> not healthy (the problems are listed) or not reachable; <info>64</info> mistakes in the configuration.
         HELP;
 
     public function handle(Repository $config, BinaryLocator $locator): int
@@ -52,7 +52,7 @@ final class StatusCommand extends Command
         }
 
         try {
-            $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : []);
+            $server = ServerConfig::from((array) $config->get('fanfare'), is_string($socket) ? ['socket' => $socket] : [], (array) $config->get('database.redis'));
             $ways = new WaysOut(PublisherConfig::from((array) $config->get('fanfare'), ConnectionConfig::ofDefault($config)));
             $inspector = new Inspector($server->socket);
             $status = $inspector->status();
@@ -67,22 +67,26 @@ final class StatusCommand extends Command
         $status = $rates === null ? $status : $rates->now;
         $versions = Versions::installed($locator, $server->binary);
         $problems = Health::problems($status, $versions, $server, $ways, $fault);
+        $fleet = $status->hasOthers() ? FleetCounts::asked(['socket' => $server->socket] + (array) $config->get('fanfare'), array_keys($status->apps)) : [];
 
         $this->option('json')
-            ? $this->writeJson($status, $versions, $rates, $problems, $ways)
-            : $this->writeTable($status, $versions, $rates, $problems, $server, $ways);
+            ? $this->writeJson($status, $versions, $rates, $problems, $ways, $fleet)
+            : $this->writeTable($status, $versions, $rates, $problems, $server, $ways, $fleet);
 
         return $problems === [] ? self::SUCCESS : self::FAILURE;
     }
 
     /**
      * @param  list<string>  $problems
+     * @param  array<string, FleetCounts>  $fleet
      */
-    private function writeJson(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, WaysOut $ways): void
+    private function writeJson(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, WaysOut $ways, array $fleet): void
     {
         $this->json([
             'healthy' => $problems === [],
+            'degraded' => $status->degraded(),
             'problems' => $problems,
+            'fleet' => $status->hasOthers() ? ['apps' => $fleet] : null,
             'versions' => ['server' => $status->version, 'extension' => $versions->extension, 'binary' => $versions->binary],
             'binary' => $versions->path,
             'transport' => $ways->words(),
@@ -93,8 +97,9 @@ final class StatusCommand extends Command
 
     /**
      * @param  list<string>  $problems
+     * @param  array<string, FleetCounts>  $fleet
      */
-    private function writeTable(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, ServerConfig $config, WaysOut $ways): void
+    private function writeTable(ServerStatus $status, Versions $versions, ?Rates $rates, array $problems, ServerConfig $config, WaysOut $ways, array $fleet): void
     {
         $rows = [
             'Server' => "{$status->phase}, version {$status->version}, pid {$status->pid}",
@@ -128,8 +133,18 @@ final class StatusCommand extends Command
         foreach ($status->apps as $id => $app) {
             $this->components->twoColumnDetail(
                 self::plain("App {$id}").($app['enabled'] ? '' : ' (switched off)'),
-                number_format($app['connections']).' connections, '.number_format($app['channels']).' channels',
+                number_format($app['connections']).' connections, '.number_format($app['channels']).' channels'.($status->hasOthers() ? ' here' : ''),
             );
+
+            if (isset($fleet[$id])) {
+                $this->components->twoColumnDetail(self::plain("App {$id}, in the fleet"), $fleet[$id]->words());
+            }
+        }
+
+        $this->newLine();
+
+        foreach (self::fleet($status, $rates) as $name => $value) {
+            $this->components->twoColumnDetail($name, self::plain($value));
         }
 
         $this->newLine();
@@ -138,7 +153,11 @@ final class StatusCommand extends Command
             $this->components->error(self::plain($problem));
         }
 
-        if ($problems === []) {
+        $degraded = $status->degraded();
+
+        if ($degraded !== null) {
+            $this->components->warn(self::plain("Degraded: {$degraded}. This server's own clients are served. `php artisan fanfare:doctor` looks at Redis from here."));
+        } elseif ($problems === []) {
             $this->components->info('Healthy.');
         }
     }
@@ -174,6 +193,36 @@ final class StatusCommand extends Command
 
         return $listeners + $waiting + $missed === 0 ? null
             : number_format($listeners).', '.number_format($waiting).' events waiting'.($missed === 0 ? '' : ', '.number_format($missed).' dropped');
+    }
+
+    /**
+     * What there is to say of other servers; nothing where there are none.
+     *
+     * @return array<string, string>
+     */
+    private static function fleet(ServerStatus $status, ?Rates $rates): array
+    {
+        if (! $status->hasOthers()) {
+            return [];
+        }
+
+        $reason = $status->degraded();
+        $since = $status->standingS() === null ? '' : ' for '.self::duration($status->standingS());
+        $lost = $status->metric('fleet_leases_lost_total');
+        $dropped = $status->metric('broker_dropped_total');
+
+        return [
+            'Redis' => match (true) {
+                $reason === null => "connected{$since}",
+                $status->metric('broker_away') > 0 => "away{$since}: {$reason}",
+                default => $reason,
+            },
+            'Servers of the fleet' => number_format($status->metric('fleet_nodes'))." live, this one is {$status->nodeId()}"
+                .($lost === 0 ? '' : ', taken for dead '.number_format($lost).' times'),
+            'Messages to other servers' => number_format($status->metric('broker_published_total')).' so far'.self::rate($rates, 'broker_published_total')
+                .', '.number_format($status->metric('broker_waiting_bytes')).' bytes waiting'.($dropped === 0 ? '' : ', '.number_format($dropped).' dropped'),
+            'Messages of other servers' => number_format($status->metric('broker_heard_total')).' so far'.self::rate($rates, 'broker_heard_total'),
+        ];
     }
 
     private static function rate(?Rates $rates, string $metric): string

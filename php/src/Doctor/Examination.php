@@ -30,6 +30,7 @@ final readonly class Examination
             new VersionsCheck,
             new SocketCheck,
             new ServerCheck,
+            new RedisCheck,
             new PortCheck,
             new OpenFilesCheck,
             new PublicUrlCheck,

@@ -42,6 +42,7 @@ final class Subject
      * @param  string  $origin  the application's own URL
      * @param  string  $path  directories between colons, where programs are looked for
      * @param  list<string>  $packages  names of installed Composer packages
+     * @param  array<array-key, mixed>  $redis  database.redis
      */
     public function __construct(
         public readonly array $fanfare,
@@ -54,6 +55,7 @@ final class Subject
         public readonly string $path,
         public readonly array $packages,
         private readonly BinaryLocator $locator,
+        private readonly array $redis = [],
     ) {}
 
     /**
@@ -192,7 +194,7 @@ final class Subject
     private function readServer(): ServerConfig|InvalidConfiguration
     {
         try {
-            return ServerConfig::from($this->fanfare);
+            return ServerConfig::from($this->fanfare, [], $this->redis);
         } catch (InvalidConfiguration $e) {
             return $e;
         }

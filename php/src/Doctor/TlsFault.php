@@ -22,10 +22,11 @@ final readonly class TlsFault
      * @param  string  $address  tls://HOST:PORT
      * @param  string  $host  the name that was asked for
      * @param  string  $reason  PHP's words for the failure
+     * @param  array<string, string>  $ssl  of the context: whom to trust
      */
-    public static function of(string $address, string $host, string $reason, float $timeoutS): self
+    public static function of(string $address, string $host, string $reason, float $timeoutS, array $ssl = []): self
     {
-        $certificate = self::certificate($address, $host, true, $timeoutS);
+        $certificate = self::certificate($address, $host, true, $timeoutS, $ssl);
 
         if ($certificate !== null) {
             return new self(
@@ -34,7 +35,7 @@ final readonly class TlsFault
             );
         }
 
-        $certificate = self::certificate($address, $host, false, $timeoutS);
+        $certificate = self::certificate($address, $host, false, $timeoutS, $ssl);
 
         return $certificate === null
             ? new self(
@@ -47,11 +48,12 @@ final readonly class TlsFault
     /**
      * The certificate of a server that this PHP would trust, or of any, whatever its name. Null: there is no such one.
      *
+     * @param  array<string, string>  $ssl
      * @return array<array-key, mixed>|null
      */
-    private static function certificate(string $address, string $host, bool $isTrusted, float $timeoutS): ?array
+    private static function certificate(string $address, string $host, bool $isTrusted, float $timeoutS, array $ssl): ?array
     {
-        $context = stream_context_create(['ssl' => [
+        $context = stream_context_create(['ssl' => $ssl + [
             'peer_name' => $host,
             'verify_peer' => $isTrusted,
             'verify_peer_name' => false,
@@ -86,7 +88,7 @@ final readonly class TlsFault
             ),
             is_int($from) && $from > time() => new self('the certificate is valid from '.gmdate('Y-m-d', $from).' on', 'Compare the clocks of both machines.'),
             is_array($issuer) && $issuer === ($certificate['subject'] ?? null) => new self(
-                'the certificate is self-signed: no browser trusts it',
+                'the certificate is self-signed: nobody trusts it by itself',
                 self::TRUSTED,
             ),
             default => new self(

@@ -35,6 +35,10 @@ final readonly class Health
             $problems[] = "The binary {$versions->path} is {$versions->binary}, the running server {$status->version}: `php artisan fanfare:restart` starts the new one.";
         }
 
+        if ($config->redis !== null && ! $status->hasOthers()) {
+            $problems[] = 'The configuration names a Redis, and the running server was started without one, so it is alone: `php artisan fanfare:restart`.';
+        }
+
         $isKnown = true;
 
         foreach ($config->apps as $app) {

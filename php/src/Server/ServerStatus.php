@@ -91,6 +91,59 @@ final readonly class ServerStatus
         return $this->phase === 'serving';
     }
 
+    /**
+     * Whether there can be other servers: it was started with a Redis.
+     */
+    public function hasOthers(): bool
+    {
+        return $this->ofBroker('kind') === 'redis';
+    }
+
+    /**
+     * What it is called among them.
+     */
+    public function nodeId(): string
+    {
+        return (string) $this->ofBroker('node_id');
+    }
+
+    /**
+     * Since how many seconds the others are heard, or are not.
+     */
+    public function standingS(): ?int
+    {
+        $seconds = $this->ofBroker('standing_s');
+
+        return is_int($seconds) ? $seconds : null;
+    }
+
+    /**
+     * Why others are not heard, or why what this server knows is not shared with them, as `GET /ready` says it; null where
+     * all is well, or there are no others.
+     */
+    public function degraded(): ?string
+    {
+        $broker = $this->document['broker'] ?? null;
+        $store = is_array($broker) && is_array($broker['store'] ?? null) ? $broker['store'] : [];
+        $because = static fn (mixed $reason): string => is_string($reason) ? $reason : 'no reason is known';
+
+        return match (true) {
+            ! $this->hasOthers() => null,
+            $this->ofBroker('standing') === 'connecting' => 'Redis has not been reached yet',
+            $this->ofBroker('standing') === 'away' => $because($this->ofBroker('reason')),
+            ($store['standing'] ?? null) === 'away' => 'what this server knows is not kept in Redis: '.$because($store['reason'] ?? null),
+            default => null,
+        };
+    }
+
+    private function ofBroker(string $key): string|int|null
+    {
+        $broker = $this->document['broker'] ?? null;
+        $value = is_array($broker) ? $broker[$key] ?? null : null;
+
+        return is_string($value) || is_int($value) ? $value : null;
+    }
+
     public function metric(string $name): int
     {
         return $this->metrics[$name] ?? 0;

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -124,6 +125,10 @@ impl Broker for MemoryBroker {
 
     fn standing(&self) -> Standing {
         Standing::Connected
+    }
+
+    fn standing_since(&self) -> Option<Instant> {
+        None
     }
 }
 

@@ -15,6 +15,7 @@ pub mod redis;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tracing::warn;
@@ -129,6 +130,9 @@ pub trait Broker: fmt::Debug + Send + Sync {
 
     /// How it stands.
     fn standing(&self) -> Standing;
+
+    /// Since when the other nodes are heard, or are not, the reasons aside; `None` where there are none.
+    fn standing_since(&self) -> Option<Instant>;
 }
 
 /// The node, as its broker knows it. Called by one thread at a time, which holds no lock: a listener may call its
@@ -149,7 +153,7 @@ pub trait Listener: fmt::Debug + Send + Sync {
 /// Counts a frame that this node does not read, and says so sparingly: it may be one of a later release.
 pub(crate) fn unreadable(metrics: &Metrics, topic: &Topic, error: &frame::FrameError) {
     metrics.broker_unreadable_total.increment();
-    if let Some(left_out) = UNREADABLE.permit(std::time::Instant::now()) {
+    if let Some(left_out) = UNREADABLE.permit(Instant::now()) {
         warn!(?topic, %error, left_out, "a frame of another node is ignored");
     }
 }

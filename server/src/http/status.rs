@@ -35,6 +35,10 @@ pub(super) fn render(node: &Node) -> String {
         node.metrics.numbers().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let (attachments, ring) = (node.metrics.attachments.value(), node.metrics.attachments_ring.value());
     let open_files = getrlimit(Resource::Nofile);
+    let mut broker = broker(node);
+    if let Some(since) = node.broker.standing_since() {
+        broker["standing_s"] = since.elapsed().as_secs().into();
+    }
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -56,7 +60,7 @@ pub(super) fn render(node: &Node) -> String {
             "http_connections_max": node.limits.http_connections_max,
             "attachments_max": node.limits.attachments_max,
         },
-        "broker": broker(node),
+        "broker": broker,
         "tails": node.tails.len(),
         "metrics": metrics,
     })

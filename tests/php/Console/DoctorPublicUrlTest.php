@@ -109,7 +109,7 @@ final class DoctorPublicUrlTest extends TestCase
         $of = static fn (string $name, int $days): Closure => static fn (Scratch $scratch, string $certificate, string $key) => Certificate::selfSigned($certificate, $key, $name, $days);
 
         yield 'trusted' => [$of('localhost', 1), true, 'good', 'A WebSocket client connects to https://localhost', ''];
-        yield 'self-signed' => [$of('localhost', 1), false, 'error', 'the certificate is self-signed: no browser trusts it', 'certificate that browsers trust'];
+        yield 'self-signed' => [$of('localhost', 1), false, 'error', 'the certificate is self-signed: nobody trusts it by itself', 'certificate that browsers trust'];
         yield 'of another name' => [$of('app.example', 1), true, 'error', 'is not for the name localhost, but for app.example', 'Use a name that the certificate has'];
         // For no day: it has expired when it is there.
         yield 'expired' => [$of('localhost', 0), true, 'error', 'the certificate has expired on '.gmdate('Y'), 'Renew it'];

@@ -5,8 +5,11 @@ declare(strict_types=1);
 namespace Fanfare\Laravel\Tests\Console;
 
 use Fanfare\Laravel\Tests\Support\OwnDirectory;
+use Fanfare\Laravel\Tests\Support\Patience;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
+use Fanfare\Laravel\Tests\Support\RunningRedis;
 use Fanfare\Laravel\Tests\Support\RunningServer;
+use Fanfare\Laravel\Tests\Support\WebSocket;
 use Fanfare\Sidecar;
 use PHPUnit\Framework\TestCase;
 
@@ -53,6 +56,51 @@ final class StatusCommandTest extends TestCase
         [, $report] = self::json($server->application->artisan('fanfare:status', '--json', '--interval=0.01'));
         self::assertEqualsWithDelta(0.0, $report['rates']['publications_total'], 0.0);
 
+        $server->stop();
+    }
+
+    public function test_what_there_is_to_say_of_other_servers(): void
+    {
+        $redis = new RunningRedis($this->scratch);
+        $env = ['FANFARE_REDIS_URL' => "unix:{$redis->socket}"];
+        $server = new RunningServer($this->scratch, $env);
+        $ready = static fn (string $word): callable => static fn (): bool => str_contains((string) @file_get_contents("http://127.0.0.1:{$server->port}/ready"), "\"{$word}\"");
+        Patience::until('the server to be ready', $ready('ready'));
+        $client = new WebSocket("http://127.0.0.1:{$server->port}/app/".RunningServer::KEY.'?protocol=7');
+        $client->subscribe('news');
+
+        $status = $server->application->artisan('fanfare:status', '--interval=0.01');
+        self::assertSame(0, $status->exitCode(), $status->transcript);
+        $words = (string) preg_replace(['/\.{2,}/', '/\s+/'], ' ', $status->transcript);
+        self::assertMatchesRegularExpression('/ Redis connected for .* Servers of the fleet 1 live, this one is [0-9a-f]{16} Messages to other servers \d+ so far, [\d.]+ a second, 0 bytes waiting Messages of other servers /', $words);
+        self::assertStringContainsString('App test 1 connections, 1 channels here App test, in the fleet 1 connections, 1 channels', $words);
+        self::assertStringContainsString('Healthy.', $words);
+
+        self::assertNull(self::json($server->application->artisan('fanfare:status', '--json', '--interval=0'))[1]['degraded']);
+        $redis->stop();
+        Patience::until('the server to notice', $ready('degraded'));
+
+        [$code, $report] = self::json($server->application->artisan('fanfare:status', '--json', '--interval=0'));
+        self::assertSame([0, true, []], [$code, $report['healthy'], $report['problems']], 'as GET /ready: its own clients are served');
+        self::assertStringContainsString($redis->socket, $report['degraded']);
+        $status = $server->application->artisan('fanfare:status', '--interval=0');
+        self::assertSame(0, $status->exitCode());
+        $words = (string) preg_replace('/\s+/', ' ', $status->transcript);
+        self::assertMatchesRegularExpression('/ away for .* Degraded: /', $words);
+        self::assertStringContainsString('This server\'s own clients are served.', $words);
+        self::assertStringNotContainsString('Healthy', $words);
+        $client->close();
+        $server->stop();
+    }
+
+    public function test_a_redis_that_is_configured_and_that_the_server_was_started_without_is_a_problem(): void
+    {
+        $server = new RunningServer($this->scratch);
+        $application = RunningServer::application($this->scratch, ['FANFARE_REDIS_CONNECTION' => 'default']);
+        [$code, $report] = self::json($application->artisan('fanfare:status', '--json', '--interval=0'));
+
+        self::assertSame(1, $code);
+        self::assertStringContainsString('was started without one, so it is alone', implode($report['problems']));
         $server->stop();
     }
 

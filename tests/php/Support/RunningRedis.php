@@ -16,12 +16,13 @@ final readonly class RunningRedis
 
     /**
      * @param  'redis'|'valkey'  $which
+     * @param  list<string>  $options  further ones, which win
      */
-    public function __construct(Scratch $scratch, string $which)
+    public function __construct(Scratch $scratch, string $which = 'redis', array $options = [])
     {
         $this->socket = $scratch->path("{$which}.sock");
         $this->process = new RunningCommand([
-            Program::path("{$which}-server"), '--port', '0', '--unixsocket', $this->socket, '--save', '', '--appendonly', 'no', '--dir', $scratch->path(''),
+            Program::path("{$which}-server"), '--port', '0', '--unixsocket', $this->socket, '--save', '', '--appendonly', 'no', '--dir', $scratch->path(''), ...$options,
         ]);
         $this->process->line('eady to accept connections');
     }

@@ -406,6 +406,9 @@ impl Conductor {
             (1, 0) => self.metrics.broker_away.decrement(),
             _ => {}
         }
+        if (was == Standing::Connected) != (standing == Standing::Connected) {
+            *self.shared.turned() = std::time::Instant::now();
+        }
         if was != standing
             && let Some(listener) = self.listener.upgrade()
         {

@@ -25,7 +25,7 @@ mod topics;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -59,6 +59,8 @@ struct Shared {
     outbound: Outbound,
     topics: Mutex<Topics>,
     standing: Mutex<Standing>,
+    /// When it became connected, or stopped being so.
+    turned: Mutex<Instant>,
 }
 
 impl Shared {
@@ -68,6 +70,10 @@ impl Shared {
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turned(&self) -> MutexGuard<'_, Instant> {
+        self.turned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,6 +130,7 @@ impl RedisBroker {
             outbound: Outbound::new(limits.redis_buffer_bytes_max, Arc::clone(metrics)),
             topics: Mutex::new(Topics::new(keys.clone())),
             standing: Mutex::new(Standing::Connecting),
+            turned: Mutex::new(Instant::now()),
         });
         let equipment = Equipment {
             id,
@@ -209,6 +216,10 @@ impl Broker for RedisBroker {
 
     fn standing(&self) -> Standing {
         self.shared.standing().clone()
+    }
+
+    fn standing_since(&self) -> Option<Instant> {
+        Some(*self.shared.turned())
     }
 }
 
