@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod client;
+pub mod fleet;
 pub mod http;
 pub mod php;
 pub mod raw;

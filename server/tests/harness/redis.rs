@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -113,6 +113,21 @@ impl Redis {
         kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
         child.wait().unwrap();
     }
+
+    /// Has it end in good order, and removes what it has kept.
+    pub fn lose_all(&mut self) {
+        // It ends instead of answering.
+        self.ask("SHUTDOWN NOSAVE");
+        self.child.take().unwrap().wait().unwrap();
+        for entry in std::fs::read_dir(&self.directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap()
+            } else {
+                std::fs::remove_file(path).unwrap()
+            }
+        }
+    }
 }
 
 impl Drop for Redis {
@@ -190,55 +205,84 @@ impl Cluster {
 /// A way to a server that can be cut.
 pub struct Proxy {
     pub port: u16,
-    state: Arc<Mutex<State>>,
+    shared: Arc<(Mutex<State>, Condvar)>,
 }
 
 #[derive(Default)]
 struct State {
-    cut: bool,
+    passage: Passage,
     streams: Vec<TcpStream>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    #[default]
+    Open,
+    /// Who comes is sent away.
+    Cut,
+    /// Nothing passes, and nobody is told.
+    Held,
 }
 
 impl Proxy {
     pub fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state: Arc<Mutex<State>> = Arc::default();
-        let shared = Arc::clone(&state);
+        let shared: Arc<(Mutex<State>, Condvar)> = Arc::default();
+        let proxy = Self { port, shared: Arc::clone(&shared) };
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
-                let mut state = shared.lock().unwrap();
-                if state.cut {
+                let mut state = shared.0.lock().unwrap();
+                if state.passage == Passage::Cut {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 state.streams.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                for (mut from, mut to) in
+                for (from, to) in
                     [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
                 {
-                    thread::spawn(move || {
-                        // It ends with either side.
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || pass(from, to, &shared));
                 }
             }
         });
-        Self { port, state }
+        proxy
     }
 
     /// Ends what goes over it, and lets nothing through.
     pub fn cut(&self) {
-        let mut state = self.state.lock().unwrap();
-        state.cut = true;
-        for stream in state.streams.drain(..) {
+        self.turn(Passage::Cut);
+        for stream in self.shared.0.lock().unwrap().streams.drain(..) {
             // The other side may have ended it.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    pub fn heal(&self) {
-        self.state.lock().unwrap().cut = false;
+    /// Lets nothing through any more, and tells neither side: no byte, no end. What comes meanwhile is late, not lost.
+    pub fn hold(&self) {
+        self.turn(Passage::Held);
     }
+
+    pub fn heal(&self) {
+        self.turn(Passage::Open);
+    }
+
+    fn turn(&self, passage: Passage) {
+        self.shared.0.lock().unwrap().passage = passage;
+        self.shared.1.notify_all();
+    }
+}
+
+/// Passes on what comes, and the end of either side.
+fn pass(mut from: TcpStream, mut to: TcpStream, (state, turned): &(Mutex<State>, Condvar)) {
+    let mut buf = [0; 16_384];
+    loop {
+        let n = from.read(&mut buf).unwrap_or(0);
+        drop(turned.wait_while(state.lock().unwrap(), |state| state.passage == Passage::Held).unwrap());
+        if n == 0 || to.write_all(&buf[..n]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
 }
