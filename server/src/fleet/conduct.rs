@@ -76,6 +76,8 @@ struct Conduct<'a> {
     lease: LeaseId,
     /// Leases of this node that are to be given back when everything is said.
     old: Vec<LeaseId>,
+    /// Leases of others that have left something, which is to be removed.
+    left_behind: BTreeSet<LeaseId>,
     settling: VecDeque<Settling>,
     /// Tells tokens of one lease apart.
     reaped: u64,
@@ -127,8 +129,15 @@ async fn conduct(
     dial: impl Dial,
     finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
 ) {
-    let mut conduct =
-        Conduct { part, node, lease: LeaseId(0), old: Vec::new(), settling: VecDeque::new(), reaped: 0 };
+    let mut conduct = Conduct {
+        part,
+        node,
+        lease: LeaseId(0),
+        old: Vec::new(),
+        left_behind: BTreeSet::new(),
+        settling: VecDeque::new(),
+        reaped: 0,
+    };
     let mut standing = part.standing();
     let mut backoff = BACKOFF;
     loop {
@@ -239,6 +248,9 @@ impl Conduct<'_> {
                 }
             }
             self.speak(store).await?;
+            if loading.is_empty() {
+                self.part.has_caught_up();
+            }
         }
     }
 
@@ -292,10 +304,16 @@ impl Conduct<'_> {
         if !dead.is_empty() {
             info!(leases = dead.len(), "nodes are dead: their members are removed");
         }
-        let reaped: BTreeSet<LeaseId> =
-            roll.run_out.iter().copied().filter(|lease| *lease != self.lease).collect();
-        for lease in reaped {
-            self.reap(store, lease).await?;
+        self.left_behind.extend(&roll.run_out);
+        if !self.part.is_settled() {
+            // Their nodes may be about to come back, as this one is.
+            return Ok(());
+        }
+        while let Some(&lease) = self.left_behind.first() {
+            if lease != self.lease && !self.old.contains(&lease) {
+                self.reap(store, lease).await?;
+            }
+            self.left_behind.remove(&lease);
         }
         Ok(())
     }
@@ -377,9 +395,8 @@ impl Conduct<'_> {
         let names: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
         let (snapshots, roll) = store.snapshots(&names, self.lease, self.part.span).await?;
         let living: HashSet<LeaseId> = roll.living.iter().copied().collect();
-        let mut left_behind = BTreeSet::new();
         for ((key, app), snapshot) in keys.into_iter().zip(snapshots) {
-            left_behind.extend(
+            self.left_behind.extend(
                 snapshot.owners.iter().map(|owner| owner.lease).filter(|lease| !living.contains(lease)),
             );
             if self.part.take(self.node, &key, snapshot, &living) {
@@ -391,13 +408,7 @@ impl Conduct<'_> {
             }
             self.go_on(&app, key.channel);
         }
-        self.take_roll(store, call, &roll).await?;
-        for lease in left_behind {
-            if lease != self.lease && !self.old.contains(&lease) {
-                self.reap(store, lease).await?;
-            }
-        }
-        Ok(())
+        self.take_roll(store, call, &roll).await
     }
 
     /// Whoever waits for a channel, or to hear of a user, waits no longer.
