@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use harness::client::Client;
 use harness::php::Php;
-use harness::redis::{Cluster, Proxy, Redis};
+use harness::redis::{Cluster, Proxy, Redis, Watched};
 use harness::{Server, configuration, directory, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -250,23 +250,12 @@ fn a_server_without_redis_serves_its_clients_and_drops_what_is_too_much_or_too_o
 #[test]
 fn another_primary_behind_sentinel_is_found() {
     let directory = directory();
-    let mut primary = Redis::start("redis-server", directory.path(), &[]);
-    let of = format!("127.0.0.1 {}", primary.port);
-    let replica = Redis::start("redis-server", directory.path(), &["--replicaof", &of]);
-    wait_until("the replica follows", || {
-        replica.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
-    });
-    let sentinel = Redis::sentinel(directory.path(), &primary);
-    wait_until("the Sentinel knows both", || {
-        sentinel
-            .ask("SENTINEL REPLICAS main")
-            .is_some_and(|answer| answer.contains(&replica.port.to_string()))
-    });
-    let redis = json!({"url": sentinel.url(), "sentinel": {"master": "main"}});
+    let mut watched = Watched::start(directory.path());
+    let redis = watched.configuration();
     let nodes = [(); 3].map(|()| Node::start_with(&redis, &patient()));
     all_hear_all(&nodes, "before");
     counted(&nodes);
-    primary.kill();
+    watched.primary.kill();
     while_away(&nodes[0], &nodes[1], || {});
     nodes.iter().for_each(Node::is_ready);
     all_hear_all(&nodes, "after");
@@ -278,7 +267,7 @@ fn another_primary_behind_sentinel_is_found() {
 fn a_failover_within_a_cluster_is_survived_and_the_other_slots_go_on() {
     let directory = directory();
     let mut cluster = Cluster::start(directory.path());
-    let redis = json!({"url": cluster.urls(), "cluster": true});
+    let redis = cluster.configuration();
     let limits = json!({"redis_buffer_ms": 600_000, "redis_regroup_ms": 8_000});
     let nodes = [(); 3].map(|()| Node::start_with(&redis, &limits));
     for n in 0..8 {

@@ -2,6 +2,7 @@
 //! when a node is killed or cut off, or Redis restarts.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -71,10 +72,31 @@ fn the_members_of_a_node_that_is_killed_are_removed_once_and_nothing_of_them_is_
 
 #[test]
 fn nobody_is_gone_because_redis_was() {
-    let mut scene = Scene::new(3);
+    nobody_is_gone(&[], || ());
+}
+
+#[test]
+fn nobody_is_gone_because_redis_comes_back_with_leases_that_ran_out_meanwhile() {
+    nobody_is_gone(&["--appendonly", "yes"], || {
+        let away = Instant::now();
+        wait_until("all leases have run out", || away.elapsed() > LEASE);
+    });
+}
+
+const LEASE: Duration = Duration::from_secs(3);
+
+fn nobody_is_gone(redis: &[&str], meanwhile: impl FnOnce()) {
+    let mut scene = Scene::over(3, redis, |configuration| {
+        // They come back one after the other, but within the span of a lease.
+        configuration["limits"]["lease_ms"] = (LEASE.as_millis() as u64).into();
+        configuration["limits"]["redis_reconnect_ms"] = 100.into();
+    });
     let mut members: Vec<Member> =
         (0..3).map(|at| Member::join(scene.server(at), CHANNEL, &at.to_string())).collect();
-    members.iter_mut().for_each(|member| member.sees(&["0", "1", "2"]));
+    for member in &mut members {
+        member.sees(&["0", "1", "2"]);
+        member.told.clear();
+    }
     scene.redis.kill();
     for node in &scene.nodes {
         wait_until("it is away", || node.server.get("/ready").contains("degraded"));
@@ -82,13 +104,18 @@ fn nobody_is_gone_because_redis_was() {
     // What is local goes on.
     let mut local = Member::join(scene.server(0), CHANNEL, "3");
     members[0].sees(&["0", "1", "2", "3"]);
+    meanwhile();
     scene.redis.restart();
     members[1].sees(&["0", "1", "2", "3"]);
     members[2].sees(&["0", "1", "2", "3"]);
+    scene.nodes.iter().for_each(|node| node.knows_of(3));
+    let leases = || scene.redis.ask("ZCARD fanfare:leases").unwrap();
+    wait_until("nothing is left of the leases of before", || leases().trim() == ":3");
     local.leave(CHANNEL);
     for member in &mut members {
         member.sees(&["0", "1", "2"]);
         member.is_told_nothing();
+        assert_eq!(member.told, ["+3", "-3"]);
     }
 }
 
@@ -125,7 +152,7 @@ fn a_cluster_keeps_the_facts_of_each_channel_where_its_topic_is() {
     const CHANNELS: [&str; 4] = ["presence-a", "presence-b", "presence-c", "presence-d"];
     let directory = directory();
     let mut cluster = Cluster::start(directory.path());
-    let redis = json!({"url": cluster.urls(), "cluster": true});
+    let redis = cluster.configuration();
     let mut nodes: Vec<Node> = (0..2).map(|_| Node::start_over(&redis, |_| ())).collect();
     nodes.iter().for_each(|node| node.knows_of(2));
     let mut ones = CHANNELS.map(|channel| Member::join(&nodes[0].server, channel, "1"));

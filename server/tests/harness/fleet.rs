@@ -62,8 +62,13 @@ impl Scene {
     }
 
     pub fn with(nodes: usize, change: impl Fn(&mut Value)) -> Self {
+        Self::over(nodes, &[], change)
+    }
+
+    /// The same over a Redis with these arguments.
+    pub fn over(nodes: usize, arguments: &[&str], change: impl Fn(&mut Value)) -> Self {
         let directory = directory();
-        let redis = Redis::start("redis-server", directory.path(), &[]);
+        let redis = Redis::start("redis-server", directory.path(), arguments);
         let nodes: Vec<Node> = (0..nodes).map(|_| Node::start(&redis.url(), &change)).collect();
         nodes.iter().for_each(|node| node.knows_of(nodes.len() as u64));
         Self { nodes, redis, _directory: directory }
@@ -85,6 +90,8 @@ pub struct Member {
     pub here: BTreeSet<String>,
     /// Whether it was given the list yet.
     pub joined: bool,
+    /// Who has come (+) and gone (-) since.
+    pub told: Vec<String>,
 }
 
 impl Member {
@@ -103,7 +110,7 @@ impl Member {
         let auth = auth(&format!("{}:{channel}:{channel_data}", client.socket_id));
         let data = json!({"channel": channel, "auth": auth, "channel_data": channel_data});
         client.send(json!({"event": "pusher:subscribe", "data": data}));
-        Self { client, here: BTreeSet::new(), joined: false }
+        Self { client, here: BTreeSet::new(), joined: false, told: Vec::new() }
     }
 
     pub fn leave(&mut self, channel: &str) {
@@ -130,10 +137,12 @@ impl Member {
                 self.here = ids.map(|id| id.as_str().unwrap().to_owned()).collect();
             }
             "pusher_internal:member_added" => {
-                assert!(self.joined && self.here.insert(user_id()), "twice, or before the list: {event}")
+                assert!(self.joined && self.here.insert(user_id()), "twice, or before the list: {event}");
+                self.told.push(format!("+{}", user_id()));
             }
             "pusher_internal:member_removed" => {
-                assert!(self.joined && self.here.remove(&user_id()), "twice, or before the list: {event}")
+                assert!(self.joined && self.here.remove(&user_id()), "twice, or before the list: {event}");
+                self.told.push(format!("-{}", user_id()));
             }
             _ => return Some(event),
         }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use super::wait_until;
 
@@ -52,7 +53,7 @@ impl Redis {
     }
 
     /// A Sentinel that watches `primary` as "main".
-    pub fn sentinel(directory: &Path, primary: &Self) -> Self {
+    fn sentinel(directory: &Path, primary: &Self) -> Self {
         let port = port();
         let directory = directory.join(port.to_string());
         std::fs::create_dir(&directory).unwrap();
@@ -73,6 +74,11 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Whether it is a replica that has what its primary has.
+    fn follows(&self) -> bool {
+        self.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
     }
 
     /// Starts it again, as it was.
@@ -140,6 +146,33 @@ impl Drop for Redis {
     }
 }
 
+/// A primary with a replica, and a Sentinel that knows both.
+pub struct Watched {
+    pub primary: Redis,
+    pub replica: Redis,
+    sentinel: Redis,
+}
+
+impl Watched {
+    pub fn start(directory: &Path) -> Self {
+        let primary = Redis::start("redis-server", directory, &[]);
+        let of = format!("127.0.0.1 {}", primary.port);
+        let replica = Redis::start("redis-server", directory, &["--replicaof", &of]);
+        wait_until("the replica follows", || replica.follows());
+        let sentinel = Redis::sentinel(directory, &primary);
+        wait_until("the Sentinel knows both", || {
+            let known = sentinel.ask("SENTINEL REPLICAS main");
+            known.is_some_and(|answer| answer.contains(&replica.port.to_string()))
+        });
+        Self { primary, replica, sentinel }
+    }
+
+    /// What the configuration says of it.
+    pub fn configuration(&self) -> Value {
+        json!({"url": self.sentinel.url(), "sentinel": {"master": "main"}})
+    }
+}
+
 /// A cluster of three primaries with a replica each.
 pub struct Cluster(pub Vec<Redis>);
 
@@ -159,34 +192,42 @@ impl Cluster {
         let made = command.args(["--cluster-replicas", "1", "--cluster-yes"]).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
         let cluster = Self(servers);
+        cluster.is_whole();
+        cluster
+    }
+
+    /// Waits until all are there, and every primary has its replica.
+    pub fn is_whole(&self) {
         wait_until("all know all", || {
-            cluster.0.iter().all(|server| {
+            self.0.iter().all(|server| {
                 let info = server.ask("CLUSTER INFO").unwrap_or_default();
                 info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:6")
             })
         });
         wait_until("every primary has its replica", || {
-            let following = |server: &&Redis| {
-                server.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
-            };
-            cluster.0.iter().filter(following).count() == 3
+            self.0.iter().filter(|server| server.follows()).count() == 3
         });
-        cluster
     }
 
-    pub fn urls(&self) -> Vec<String> {
-        self.0.iter().map(Redis::url).collect()
+    /// What the first server that is there answers.
+    fn ask(&self, command: &str) -> String {
+        self.0.iter().find_map(|server| server.ask(command)).unwrap()
+    }
+
+    /// What the configuration says of it.
+    pub fn configuration(&self) -> Value {
+        json!({"url": self.0.iter().map(Redis::url).collect::<Vec<_>>(), "cluster": true})
     }
 
     /// The slot of a key.
     pub fn slot(&self, key: &str) -> u32 {
-        let slot = self.0[0].ask(&format!("CLUSTER KEYSLOT {key}")).unwrap();
+        let slot = self.ask(&format!("CLUSTER KEYSLOT {key}"));
         slot.trim().trim_start_matches(':').parse().unwrap()
     }
 
     /// Which of the servers is the primary of a slot.
     pub fn primary_of(&self, slot: u32) -> usize {
-        let nodes = self.0[0].ask("CLUSTER NODES").unwrap();
+        let nodes = self.ask("CLUSTER NODES");
         let has = |line: &&str| {
             line.contains("master")
                 && line.split(' ').skip(8).any(|range| {
