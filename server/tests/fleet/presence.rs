@@ -363,6 +363,58 @@ fn webhooks_are_told_once_for_the_fleet() {
 }
 
 #[test]
+fn two_that_notice_the_same_dead_nodes_tell_each_client_and_the_webhooks_once() {
+    const DEAD: usize = 4;
+    let receiver = Receiver::start();
+    let hooks = json!([{"url": receiver.url("/")}]);
+    let mut scene = Scene::with(2 + DEAD, |configuration| {
+        configuration["apps"][0]["webhooks"] = hooks.clone();
+        configuration["limits"]["webhook_settle_ms"] = 300.into();
+    });
+    let mut survivors = [0, 1].map(|at| Member::join(scene.server(at), CHANNEL, &format!("survivor-{at}")));
+    let lost: Vec<String> = (0..DEAD * 3).map(|n| format!("lost-{n}")).collect();
+    let seats = lost.iter().enumerate().flat_map(|(n, user_id)| {
+        // Some are on two of the nodes that die.
+        [2 + n % DEAD, 2 + n * n % DEAD].map(|at| (at, user_id))
+    });
+    let _members: Vec<Member> =
+        seats.map(|(at, user_id)| Member::join(scene.server(at), CHANNEL, user_id)).collect();
+    let mut all: Vec<&str> = lost.iter().map(String::as_str).collect();
+    all.extend(["survivor-0", "survivor-1"]);
+    survivors.iter_mut().for_each(|survivor| survivor.sees(&all));
+    let mut told = Vec::new();
+    let count = |told: &[Value], name: &str| told.iter().filter(|told| told["name"] == name).count();
+    // What a node has not told yet dies with it.
+    while count(&told, "member_added") < all.len() {
+        told.extend(receiver.hook().events());
+    }
+    scene.nodes.drain(2..).for_each(|node| drop(node.server.kill()));
+    survivors.iter_mut().for_each(|survivor| survivor.sees(&["survivor-0", "survivor-1"]));
+    while count(&told, "member_removed") < lost.len() {
+        told.extend(receiver.hook().events());
+    }
+    survivors.iter_mut().for_each(Member::is_told_nothing);
+    survivors.iter_mut().for_each(|survivor| survivor.leave(CHANNEL));
+    while count(&told, "member_removed") < all.len() || count(&told, "channel_vacated") == 0 {
+        told.extend(receiver.hook().events());
+    }
+    told.extend(receiver.rest().iter().flat_map(|hook| hook.events()));
+    let mut told: Vec<(String, String)> = told
+        .iter()
+        .map(|told| {
+            (told["name"].as_str().unwrap().into(), told["user_id"].as_str().unwrap_or_default().into())
+        })
+        .collect();
+    let names = ["member_added", "member_removed"].map(str::to_owned);
+    let mut expected: Vec<(String, String)> =
+        names.iter().flat_map(|name| all.iter().map(|&user_id| (name.clone(), user_id.into()))).collect();
+    expected.extend(["channel_occupied", "channel_vacated"].map(|name| (name.to_owned(), String::new())));
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn who_subscribes_to_a_cache_channel_is_told_what_another_node_remembers() {
     let scene = Scene::new(3);
     Php::attach(scene.server(0)).broadcast(&["cache-a"], "first", "1");
