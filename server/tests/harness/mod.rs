@@ -10,6 +10,7 @@
     reason = "every test binary uses another part of the harness"
 )]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "what is needed to repeat a failure stands with it")]
 
 pub mod client;
 pub mod fleet;
