@@ -417,11 +417,13 @@ fn two_that_notice_the_same_dead_nodes_tell_each_client_and_the_webhooks_once() 
 #[test]
 fn who_subscribes_to_a_cache_channel_is_told_what_another_node_remembers() {
     let scene = Scene::new(3);
-    Php::attach(scene.server(0)).broadcast(&["cache-a"], "first", "1");
+    let mut php = Php::attach(scene.server(0));
+    php.broadcast(&["cache-a"], "first", "1");
+    php.drained();
     let mut one = Client::connect(scene.server(1));
     one.subscribe("cache-a");
     assert_eq!(one.data(), "1");
-    Php::attach(scene.server(0)).broadcast(&["cache-a"], "second", "2");
+    php.broadcast(&["cache-a"], "second", "2");
     assert_eq!(one.data(), "2");
     let mut two = Client::connect(scene.server(2));
     two.subscribe("cache-a");
