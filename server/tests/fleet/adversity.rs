@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::directory;
 use crate::harness::fleet::{Dice, Member, Node};
 use crate::harness::http::Api;
 use crate::harness::redis::{Proxy, Redis};
+use crate::harness::{directory, wait_until};
 
 const LEASE: Duration = Duration::from_secs(2);
 const CHANNELS: [&str; 3] = ["presence-a", "presence-b", "presence-c"];
@@ -263,10 +263,7 @@ fn whatever_happens_to_nodes_links_and_redis_all_end_up_with_the_truth() {
     let (seats, proxy) = (seats.collect(), Proxy::to(world.redis.port));
     world.places.push(Place { node: Some(node), proxy, seats });
     world.all_agree();
-    let leases = || world.redis.ask("ZCARD fanfare:leases").unwrap();
-    crate::harness::wait_until("the dead have left nothing", || {
-        leases().trim() == format!(":{}", PLACES + 1)
-    });
+    wait_until("the dead have left nothing", || world.redis.leases() == Some(PLACES + 1));
     world.seats().for_each(|seat| seat.member.is_told_nothing());
     for node in world.nodes() {
         assert_eq!(node.server.log_lines("panicked"), Vec::<String>::new());

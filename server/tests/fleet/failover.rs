@@ -40,13 +40,12 @@ impl Fleet {
 
     /// Waits until every node has found its place once more, and looks that everybody is there as before, and whoever
     /// comes now is seen everywhere.
-    fn holds(&mut self, places: &[usize], leases: impl Fn() -> Option<String>) {
+    fn holds(&mut self, places: &[usize], leases: impl Fn() -> Option<usize>) {
         for (node, before) in self.nodes.iter().zip(places) {
             node.server.logged_times(before + 1, PLACE);
         }
         // Those of before are given back, or have run out.
-        let expected = format!(":{}", NODES.len());
-        wait_until("each node has one lease", || leases().is_some_and(|count| count.trim() == expected));
+        wait_until("each node has one lease", || leases() == Some(NODES.len()));
         self.nodes.iter().for_each(|node| node.knows_of(NODES.len() as u64));
         self.members.iter_mut().for_each(Member::is_told_nothing);
         for (n, channel) in self.channels.iter().enumerate() {
@@ -85,11 +84,7 @@ fn the_members_are_there_when_a_primary_of_a_cluster_fails_that_has_the_facts_an
     let with_facts = primaries.into_iter().find(|&primary| primary != with_leases).unwrap();
     let mut fleet = Fleet::start(&cluster.configuration(), channels);
 
-    let count = |cluster: &[Redis]| {
-        cluster
-            .iter()
-            .find_map(|server| server.ask("ZCARD fanfare:leases").filter(|answer| answer.starts_with(':')))
-    };
+    let count = |cluster: &[Redis]| cluster.iter().find_map(Redis::leases);
     let mut lose = |primary: usize, fleet: &mut Fleet| {
         let places = fleet.places();
         cluster.0[primary].kill();
@@ -109,5 +104,5 @@ fn the_members_are_there_when_the_primary_behind_a_sentinel_fails() {
     let mut fleet = Fleet::start(&watched.configuration(), channels);
     let places = fleet.places();
     watched.primary.kill();
-    fleet.holds(&places, || watched.replica.ask("ZCARD fanfare:leases"));
+    fleet.holds(&places, || watched.replica.leases());
 }

@@ -109,8 +109,7 @@ fn nobody_is_gone(redis: &[&str], meanwhile: impl FnOnce()) {
     members[1].sees(&["0", "1", "2", "3"]);
     members[2].sees(&["0", "1", "2", "3"]);
     scene.nodes.iter().for_each(|node| node.knows_of(3));
-    let leases = || scene.redis.ask("ZCARD fanfare:leases").unwrap();
-    wait_until("nothing is left of the leases of before", || leases().trim() == ":3");
+    wait_until("nothing is left of the leases of before", || scene.redis.leases() == Some(3));
     local.leave(CHANNEL);
     for member in &mut members {
         member.sees(&["0", "1", "2"]);

@@ -76,6 +76,12 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// How many leases it knows, those among them that have run out and were not reaped; `None` when it does not know.
+    pub fn leases(&self) -> Option<usize> {
+        // What else stands among them never runs out.
+        self.ask("ZCOUNT fanfare:leases -inf (+inf")?.trim().strip_prefix(':')?.parse().ok()
+    }
+
     /// Whether it is a replica that has what its primary has.
     fn follows(&self) -> bool {
         self.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
