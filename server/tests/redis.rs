@@ -4,13 +4,12 @@
 
 mod harness;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use harness::client::Client;
 use harness::php::Php;
-use harness::redis::{Cluster, Proxy, Redis};
+use harness::redis::{Cluster, Proxy, Redis, Watched};
 use harness::{Server, configuration, directory, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -72,65 +71,6 @@ fn all_hear_all(nodes: &[Node], channel: &str) {
             assert_eq!(client.data(), n.to_string());
         }
     }
-}
-
-#[test]
-fn everybody_receives_everything_once_in_order_and_not_what_it_sent() {
-    const CHANNELS: usize = 4;
-    const EVENTS: usize = 200;
-    let directory = directory();
-    let redis = Redis::start("redis-server", directory.path(), &[]);
-    let nodes = three(&plain(&redis));
-    let names: Vec<String> = (0..CHANNELS).map(|n| format!("channel-{n}")).collect();
-    let mut clients: Vec<(Client, usize)> = (0..60)
-        .map(|n| {
-            let mut client = Client::connect(&nodes[n % 3].server);
-            let channel = n / 3 % CHANNELS;
-            client.subscribe(&names[channel]);
-            (client, channel)
-        })
-        .collect();
-    let ids: Vec<String> = clients.iter().map(|(client, _)| client.socket_id.clone()).collect();
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "ids differ between nodes");
-    std::thread::scope(|scope| {
-        for (publisher, node) in nodes.iter().enumerate() {
-            let (names, ids) = (&names, &ids);
-            scope.spawn(move || {
-                let mut php = Php::attach(&node.server);
-                for n in 0..EVENTS {
-                    // Mostly somebody on another node.
-                    let except = (n % 5 == 0).then(|| ids[(n * 7 + publisher) % ids.len()].as_str());
-                    let channels = [names[n % CHANNELS].as_str(), names[(n + 1) % CHANNELS].as_str()];
-                    php.broadcast_except(&channels, "event", &format!("{publisher}:{n}"), except);
-                }
-                let all: Vec<&str> = names.iter().map(String::as_str).collect();
-                php.broadcast(&all, "end", "");
-                php.drained();
-            });
-        }
-    });
-    for (at, (client, channel)) in clients.iter_mut().enumerate() {
-        let mut heard: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let mut ends = 0;
-        while ends < nodes.len() {
-            let event = client.event();
-            assert_eq!(event["channel"], names[*channel]);
-            if event["event"] == "end" {
-                ends += 1;
-                continue;
-            }
-            let (publisher, n) = event["data"].as_str().unwrap().split_once(':').unwrap();
-            heard.entry(publisher.parse().unwrap()).or_default().push(n.parse().unwrap());
-        }
-        for publisher in 0..nodes.len() {
-            let to_it = |n: &usize| n % CHANNELS == *channel || (n + 1) % CHANNELS == *channel;
-            let excluded = |n: &usize| n % 5 == 0 && (n * 7 + publisher) % ids.len() == at;
-            let expected: Vec<usize> = (0..EVENTS).filter(|n| to_it(n) && !excluded(n)).collect();
-            assert_eq!(heard[&publisher], expected, "client {at} from node {publisher}");
-        }
-    }
-    let dropped: u64 = nodes.iter().map(|node| node.server.metric("broker_dropped_total")).sum();
-    assert_eq!(dropped, 0);
 }
 
 #[test]
@@ -310,23 +250,12 @@ fn a_server_without_redis_serves_its_clients_and_drops_what_is_too_much_or_too_o
 #[test]
 fn another_primary_behind_sentinel_is_found() {
     let directory = directory();
-    let mut primary = Redis::start("redis-server", directory.path(), &[]);
-    let of = format!("127.0.0.1 {}", primary.port);
-    let replica = Redis::start("redis-server", directory.path(), &["--replicaof", &of]);
-    wait_until("the replica follows", || {
-        replica.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
-    });
-    let sentinel = Redis::sentinel(directory.path(), &primary);
-    wait_until("the Sentinel knows both", || {
-        sentinel
-            .ask("SENTINEL REPLICAS main")
-            .is_some_and(|answer| answer.contains(&replica.port.to_string()))
-    });
-    let redis = json!({"url": sentinel.url(), "sentinel": {"master": "main"}});
+    let mut watched = Watched::start(directory.path());
+    let redis = watched.configuration();
     let nodes = [(); 3].map(|()| Node::start_with(&redis, &patient()));
     all_hear_all(&nodes, "before");
     counted(&nodes);
-    primary.kill();
+    watched.primary.kill();
     while_away(&nodes[0], &nodes[1], || {});
     nodes.iter().for_each(Node::is_ready);
     all_hear_all(&nodes, "after");
@@ -338,7 +267,7 @@ fn another_primary_behind_sentinel_is_found() {
 fn a_failover_within_a_cluster_is_survived_and_the_other_slots_go_on() {
     let directory = directory();
     let mut cluster = Cluster::start(directory.path());
-    let redis = json!({"url": cluster.urls(), "cluster": true});
+    let redis = cluster.configuration();
     let limits = json!({"redis_buffer_ms": 600_000, "redis_regroup_ms": 8_000});
     let nodes = [(); 3].map(|()| Node::start_with(&redis, &limits));
     for n in 0..8 {

@@ -80,6 +80,8 @@ struct Conduct<'a> {
     regroups: bool,
     /// Leases of this node that are to be given back when everything is said.
     old: Vec<LeaseId>,
+    /// Leases of others that have left something, which is to be removed.
+    left_behind: BTreeSet<LeaseId>,
     settling: VecDeque<Settling>,
     /// Tells tokens of one lease apart.
     reaped: u64,
@@ -138,6 +140,7 @@ async fn conduct(
         holding: Holding::default(),
         regroups: false,
         old: Vec::new(),
+        left_behind: BTreeSet::new(),
         settling: VecDeque::new(),
         reaped: 0,
     };
@@ -266,9 +269,13 @@ impl Conduct<'_> {
                     self.settle(store).await?;
                 }
             }
-            // Not before everything is said and read: until then there is something that Redis may refuse.
-            if self.speak(store).await? && loading.is_empty() {
-                self.part.store_stands(self.node, Standing::Connected);
+            let all_is_said = self.speak(store).await?;
+            if loading.is_empty() {
+                self.part.has_caught_up();
+                // Not before everything is said and read: until then there is something that Redis may refuse.
+                if all_is_said {
+                    self.part.store_stands(self.node, Standing::Connected);
+                }
             }
         }
     }
@@ -352,10 +359,16 @@ impl Conduct<'_> {
         if !dead.is_empty() {
             info!(leases = dead.len(), "nodes are dead: their members are removed");
         }
-        let reaped: BTreeSet<LeaseId> =
-            roll.run_out.iter().copied().filter(|lease| *lease != self.lease).collect();
-        for lease in reaped {
-            self.reap(store, lease).await?;
+        self.left_behind.extend(&roll.run_out);
+        if !self.part.is_settled() {
+            // Their nodes may be about to come back, as this one is.
+            return Ok(());
+        }
+        while let Some(&lease) = self.left_behind.first() {
+            if lease != self.lease && !self.old.contains(&lease) {
+                self.reap(store, lease).await?;
+            }
+            self.left_behind.remove(&lease);
         }
         Ok(())
     }
@@ -474,9 +487,8 @@ impl Conduct<'_> {
             return Err(lost());
         }
         let living: HashSet<LeaseId> = roll.living.iter().copied().collect();
-        let mut left_behind = BTreeSet::new();
         for ((key, app), snapshot) in keys.into_iter().zip(snapshots) {
-            left_behind.extend(
+            self.left_behind.extend(
                 snapshot.owners.iter().map(|owner| owner.lease).filter(|lease| !living.contains(lease)),
             );
             if self.part.take(self.node, &key, snapshot, &living) {
@@ -488,13 +500,7 @@ impl Conduct<'_> {
             }
             self.go_on(&app, key.channel);
         }
-        self.take_roll(store, call, &roll).await?;
-        for lease in left_behind {
-            if lease != self.lease && !self.old.contains(&lease) {
-                self.reap(store, lease).await?;
-            }
-        }
-        Ok(())
+        self.take_roll(store, call, &roll).await
     }
 
     /// Whoever waits for a channel, or to hear of a user, waits no longer.

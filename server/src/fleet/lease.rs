@@ -1,8 +1,9 @@
 //! Which leases live.
 //!
 //! A node owns facts under a lease that it renews. Owns when the others take a lease for dead: when a roll call, asked
-//! for after it was last heard of, does not have it. Dead is for ever; a node whose lease has died, or that was cut
-//! off, takes another, so no message under the old one can bring anything back. Leaves to others how leases are kept
+//! for after it was last heard of, does not have it. Nobody is found dead before the own link has been up for the span of a
+//! lease: until then a lease may have run out because nobody could renew it. Dead is for ever; a node whose lease has died,
+//! or that was cut off, takes another, so no message under the old one can bring anything back. Leaves to others how leases are kept
 //! and the roll is called; the time is given.
 
 use std::collections::{BTreeMap, HashSet};
@@ -36,6 +37,10 @@ pub struct Leases {
     known: BTreeMap<LeaseId, Known>,
     /// Since when the link is up; a moment before anything when it never was.
     up_since: Option<Instant>,
+    /// Whether everything was read since then.
+    caught_up: bool,
+    /// Given back by their nodes, and the number of roll calls that had been asked for by then.
+    given_back: Vec<(LeaseId, u64)>,
     /// Counts roll calls: what is heard after one was asked for is not judged by it.
     call: u64,
 }
@@ -61,13 +66,21 @@ pub struct RollCall(u64);
 impl Leases {
     /// None are known; each lives for `span` when it is not renewed.
     pub fn new(span: Duration) -> Self {
-        Self { span, known: BTreeMap::new(), up_since: None, call: 0 }
+        Self {
+            span,
+            known: BTreeMap::new(),
+            up_since: None,
+            caught_up: false,
+            given_back: Vec::new(),
+            call: 0,
+        }
     }
 
     /// The link to the others is up again. For the span of a lease nobody is found dead: those who were cut off as well, or
     /// whose leases were lost with everything else, have that time to come back.
     pub fn link_is_up(&mut self, now: Instant) {
         self.up_since = Some(now);
+        self.caught_up = false;
         for known in self.known.values_mut() {
             if let Known::Living { answered, .. } = known {
                 *answered = false;
@@ -78,6 +91,17 @@ impl Leases {
     /// The link is lost: nobody can be told dead from cut off.
     pub fn link_is_down(&mut self) {
         self.up_since = None;
+        self.caught_up = false;
+    }
+
+    /// Everything was read since the link is up.
+    pub fn has_caught_up(&mut self) {
+        self.caught_up = true;
+    }
+
+    /// Whether the link has been up for long enough to tell dead from cut off.
+    pub fn is_settled(&self, now: Instant) -> bool {
+        self.up_since.is_some_and(|since| now.saturating_duration_since(since) >= self.span)
     }
 
     /// A word or a snapshot came under this lease; whether it counts.
@@ -113,8 +137,8 @@ impl Leases {
     }
 
     /// The answer to a roll call: every lease that lives, and those known to have run out, which cannot live again. Gives
-    /// those of them that were not known to be dead, and those that are on neither list and should be: what was held
-    /// under them is to be dropped.
+    /// those of them that were not known to be dead, those that are on neither list and should be, and those that were
+    /// given back before it was asked for: what was held under them is to be dropped.
     pub fn take_roll(
         &mut self,
         now: Instant,
@@ -129,8 +153,14 @@ impl Leases {
             }
         }
         let mut dead: Vec<LeaseId> = Vec::new();
-        dead.extend(run_out.iter().filter(|lease| self.end(now, **lease)));
-        let is_settled = self.up_since.is_some_and(|since| now.saturating_duration_since(since) >= self.span);
+        let is_settled = self.is_settled(now);
+        if is_settled {
+            dead.extend(run_out.iter().filter(|lease| self.end(now, **lease)));
+        }
+        if self.caught_up {
+            let due: Vec<_> = self.given_back.extract_if(.., |(_, heard)| *heard < call.0).collect();
+            dead.extend(due.into_iter().map(|(lease, _)| lease).filter(|lease| self.end(now, *lease)));
+        }
         let living: HashSet<LeaseId> = living.iter().copied().collect();
         for (lease, known) in &mut self.known {
             let Known::Living { heard, answered } = known else { continue };
@@ -151,7 +181,13 @@ impl Leases {
         dead
     }
 
-    /// A lease was given back by its node, which holds everything under another by now. Whether that was news.
+    /// A lease was given back: its node holds everything under another by now. It is dropped with the next roll call, when
+    /// everything was read that was said meanwhile: the news may be here before what it is about.
+    pub fn give_back(&mut self, lease: LeaseId) {
+        self.given_back.push((lease, self.call));
+    }
+
+    /// A lease has ended; whether that was news.
     pub fn end(&mut self, now: Instant, lease: LeaseId) -> bool {
         !matches!(self.known.insert(lease, Known::Dead { since: now }), Some(Known::Dead { .. }))
     }
@@ -222,14 +258,31 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_has_run_out_is_dead_whenever_it_was_heard_of() {
+    fn a_lease_that_has_run_out_is_dead_whenever_it_was_heard_of_but_not_because_all_were_cut_off() {
         let (start, mut leases) = (Instant::now(), Leases::new(SPAN));
         leases.link_is_up(start);
         let call = leases.call_roll();
         assert!(leases.hear(ONE));
-        assert_eq!(leases.take_roll(start, call, &[], &[ONE, TWO]), [ONE, TWO]);
+        assert_eq!(leases.take_roll(start, call, &[], &[ONE, TWO]), []);
+        assert!(leases.hear(ONE));
+        assert_eq!(leases.take_roll(start + SPAN, call, &[], &[ONE, TWO]), [ONE, TWO]);
         let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start, call, &[], &[ONE]), [], "known");
+        assert_eq!(leases.take_roll(start + SPAN, call, &[], &[ONE]), [], "known");
+        assert!(!leases.hear(ONE));
+    }
+
+    #[test]
+    fn a_lease_that_is_given_back_is_dropped_with_the_next_roll_call_once_everything_was_read() {
+        let (start, mut leases) = (Instant::now(), Leases::new(SPAN));
+        leases.link_is_up(start);
+        leases.hear(ONE);
+        let before = leases.call_roll();
+        leases.give_back(ONE);
+        let call = leases.call_roll();
+        assert_eq!(leases.take_roll(start, call, &[], &[]), []);
+        leases.has_caught_up();
+        assert_eq!(leases.take_roll(start, before, &[], &[]), []);
+        assert_eq!(leases.take_roll(start, call, &[], &[]), [ONE]);
         assert!(!leases.hear(ONE));
     }
 }

@@ -170,8 +170,8 @@ impl Part {
             }
             Ok(Message::LeaseEnded(lease)) => {
                 let mut leases = lock(&self.leases);
-                if lease != lock(&self.ledger).lease() && leases.end(Instant::now(), lease) {
-                    drop_leases(node, &[lease]);
+                if lease != lock(&self.ledger).lease() {
+                    leases.give_back(lease);
                 }
             }
             Err(error) => debug!(%error, "a frame of another node is left out"),
@@ -213,6 +213,16 @@ impl Part {
     /// The link is lost: who cannot be heard is not dead for that.
     pub(super) fn link_is_down(&self) {
         lock(&self.leases).link_is_down();
+    }
+
+    /// Everything was read since the link is there.
+    pub(super) fn has_caught_up(&self) {
+        lock(&self.leases).has_caught_up();
+    }
+
+    /// Whether who does not answer is dead, and not only cut off as this node was.
+    pub(super) fn is_settled(&self) -> bool {
+        lock(&self.leases).is_settled(Instant::now())
     }
 
     pub(super) fn call_roll(&self) -> RollCall {

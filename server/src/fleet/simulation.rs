@@ -150,6 +150,8 @@ struct Node {
     ledger: Ledger<usize>,
     leases: Leases,
     given_back: Vec<LeaseId>,
+    /// To be reaped once the node can tell dead from cut off.
+    left_behind: BTreeSet<LeaseId>,
     views: Vec<Option<View>>,
     connections: Vec<(usize, Arc<str>)>,
     link: Option<Link>,
@@ -191,6 +193,7 @@ impl World {
             ledger,
             leases,
             given_back: Vec::new(),
+            left_behind: BTreeSet::new(),
             views,
             connections: Vec::new(),
             link: None,
@@ -368,7 +371,7 @@ impl World {
                 }
                 _ => {
                     if let Some(message) = link.messages.pop_front() {
-                        self.nodes[at].hear(self.now, message);
+                        self.nodes[at].hear(message);
                         return true;
                     }
                 }
@@ -391,13 +394,11 @@ impl World {
                 let node = &mut self.nodes[at];
                 let dead = node.leases.take_roll(now, call, &living, &run_out);
                 dead.iter().for_each(|lease| node.drop_lease(*lease));
-                let own = node.ledger.lease();
-                let reaped: BTreeSet<LeaseId> =
-                    dead.into_iter().chain(run_out).filter(|lease| *lease != own).collect();
-                node.send(reaped.into_iter().map(Command::Reap));
+                node.left_behind.extend(run_out);
+                node.reap(now);
             }
             Reply::Snapshot(channel, life, snapshot, living) => {
-                self.nodes[at].take(channel, life, snapshot, living)
+                self.nodes[at].take(now, channel, life, snapshot, living)
             }
         }
     }
@@ -502,6 +503,10 @@ impl Node {
     fn look(&mut self) {
         let lease = self.ledger.lease();
         self.send([Command::Renew(lease)]);
+        let is_reading = self.views.iter().flatten().any(|view| view.replica.is_loading());
+        if self.link.as_ref().is_some_and(|link| link.subscribing.is_empty()) && !is_reading {
+            self.leases.has_caught_up();
+        }
         self.call_roll();
     }
 
@@ -533,7 +538,7 @@ impl Node {
         }
     }
 
-    fn hear(&mut self, now: Instant, message: Message) {
+    fn hear(&mut self, message: Message) {
         match message {
             Message::Subscribed(channel, life) => {
                 if self.views[channel].as_ref().is_some_and(|view| view.life == life) {
@@ -553,8 +558,8 @@ impl Node {
                 }
             }
             Message::Ended(lease) => {
-                if lease != self.ledger.lease() && self.leases.end(now, lease) {
-                    self.drop_lease(lease);
+                if lease != self.ledger.lease() {
+                    self.leases.give_back(lease);
                 }
             }
         }
@@ -568,7 +573,7 @@ impl Node {
         }
     }
 
-    fn take(&mut self, channel: usize, life: u64, snapshot: Snapshot, living: Vec<LeaseId>) {
+    fn take(&mut self, now: Instant, channel: usize, life: u64, snapshot: Snapshot, living: Vec<LeaseId>) {
         let own = self.ledger.lease();
         let Some(view) =
             self.views[channel].as_mut().filter(|view| view.life == life && view.replica.is_loading())
@@ -576,8 +581,8 @@ impl Node {
             return;
         };
         let living: HashSet<LeaseId> = living.into_iter().collect();
-        let left_behind: BTreeSet<LeaseId> =
-            snapshot.owners.iter().map(|owner| owner.lease).filter(|lease| !living.contains(lease)).collect();
+        self.left_behind
+            .extend(snapshot.owners.iter().map(|owner| owner.lease).filter(|lease| !living.contains(lease)));
         let mut turns = Vec::new();
         let leases = &mut self.leases;
         let counts = |lease| lease != own && leases.hear(lease);
@@ -587,7 +592,15 @@ impl Node {
         if again {
             self.load(channel);
         }
-        self.send(left_behind.into_iter().map(Command::Reap));
+        self.reap(now);
+    }
+
+    fn reap(&mut self, now: Instant) {
+        if self.leases.is_settled(now) {
+            let own = self.ledger.lease();
+            let left_behind = std::mem::take(&mut self.left_behind);
+            self.send(left_behind.into_iter().filter(|lease| *lease != own).map(Command::Reap));
+        }
     }
 }
 

@@ -10,8 +10,10 @@
     reason = "every test binary uses another part of the harness"
 )]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "what is needed to repeat a failure stands with it")]
 
 pub mod client;
+pub mod fleet;
 pub mod http;
 pub mod php;
 pub mod raw;

@@ -7,10 +7,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use super::wait_until;
 
@@ -52,7 +53,7 @@ impl Redis {
     }
 
     /// A Sentinel that watches `primary` as "main".
-    pub fn sentinel(directory: &Path, primary: &Self) -> Self {
+    fn sentinel(directory: &Path, primary: &Self) -> Self {
         let port = port();
         let directory = directory.join(port.to_string());
         std::fs::create_dir(&directory).unwrap();
@@ -73,6 +74,17 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// How many leases it knows, those among them that have run out and were not reaped; `None` when it does not know.
+    pub fn leases(&self) -> Option<usize> {
+        // What else stands among them never runs out.
+        self.ask("ZCOUNT fanfare:leases -inf (+inf")?.trim().strip_prefix(':')?.parse().ok()
+    }
+
+    /// Whether it is a replica that has what its primary has.
+    fn follows(&self) -> bool {
+        self.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
     }
 
     /// Starts it again, as it was.
@@ -113,6 +125,21 @@ impl Redis {
         kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
         child.wait().unwrap();
     }
+
+    /// Has it end in good order, and removes what it has kept.
+    pub fn lose_all(&mut self) {
+        // It ends instead of answering.
+        self.ask("SHUTDOWN NOSAVE");
+        self.child.take().unwrap().wait().unwrap();
+        for entry in std::fs::read_dir(&self.directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap()
+            } else {
+                std::fs::remove_file(path).unwrap()
+            }
+        }
+    }
 }
 
 impl Drop for Redis {
@@ -122,6 +149,33 @@ impl Drop for Redis {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// A primary with a replica, and a Sentinel that knows both.
+pub struct Watched {
+    pub primary: Redis,
+    pub replica: Redis,
+    sentinel: Redis,
+}
+
+impl Watched {
+    pub fn start(directory: &Path) -> Self {
+        let primary = Redis::start("redis-server", directory, &[]);
+        let of = format!("127.0.0.1 {}", primary.port);
+        let replica = Redis::start("redis-server", directory, &["--replicaof", &of]);
+        wait_until("the replica follows", || replica.follows());
+        let sentinel = Redis::sentinel(directory, &primary);
+        wait_until("the Sentinel knows both", || {
+            let known = sentinel.ask("SENTINEL REPLICAS main");
+            known.is_some_and(|answer| answer.contains(&replica.port.to_string()))
+        });
+        Self { primary, replica, sentinel }
+    }
+
+    /// What the configuration says of it.
+    pub fn configuration(&self) -> Value {
+        json!({"url": self.sentinel.url(), "sentinel": {"master": "main"}})
     }
 }
 
@@ -144,34 +198,42 @@ impl Cluster {
         let made = command.args(["--cluster-replicas", "1", "--cluster-yes"]).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
         let cluster = Self(servers);
+        cluster.is_whole();
+        cluster
+    }
+
+    /// Waits until all are there, and every primary has its replica.
+    pub fn is_whole(&self) {
         wait_until("all know all", || {
-            cluster.0.iter().all(|server| {
+            self.0.iter().all(|server| {
                 let info = server.ask("CLUSTER INFO").unwrap_or_default();
                 info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:6")
             })
         });
         wait_until("every primary has its replica", || {
-            let following = |server: &&Redis| {
-                server.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
-            };
-            cluster.0.iter().filter(following).count() == 3
+            self.0.iter().filter(|server| server.follows()).count() == 3
         });
-        cluster
     }
 
-    pub fn urls(&self) -> Vec<String> {
-        self.0.iter().map(Redis::url).collect()
+    /// What the first server that is there answers.
+    fn ask(&self, command: &str) -> String {
+        self.0.iter().find_map(|server| server.ask(command)).unwrap()
+    }
+
+    /// What the configuration says of it.
+    pub fn configuration(&self) -> Value {
+        json!({"url": self.0.iter().map(Redis::url).collect::<Vec<_>>(), "cluster": true})
     }
 
     /// The slot of a key.
     pub fn slot(&self, key: &str) -> u32 {
-        let slot = self.0[0].ask(&format!("CLUSTER KEYSLOT {key}")).unwrap();
+        let slot = self.ask(&format!("CLUSTER KEYSLOT {key}"));
         slot.trim().trim_start_matches(':').parse().unwrap()
     }
 
     /// Which of the servers is the primary of a slot.
     pub fn primary_of(&self, slot: u32) -> usize {
-        let nodes = self.0[0].ask("CLUSTER NODES").unwrap();
+        let nodes = self.ask("CLUSTER NODES");
         let has = |line: &&str| {
             line.contains("master")
                 && line.split(' ').skip(8).any(|range| {
@@ -190,55 +252,84 @@ impl Cluster {
 /// A way to a server that can be cut.
 pub struct Proxy {
     pub port: u16,
-    state: Arc<Mutex<State>>,
+    shared: Arc<(Mutex<State>, Condvar)>,
 }
 
 #[derive(Default)]
 struct State {
-    cut: bool,
+    passage: Passage,
     streams: Vec<TcpStream>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    #[default]
+    Open,
+    /// Who comes is sent away.
+    Cut,
+    /// Nothing passes, and nobody is told.
+    Held,
 }
 
 impl Proxy {
     pub fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state: Arc<Mutex<State>> = Arc::default();
-        let shared = Arc::clone(&state);
+        let shared: Arc<(Mutex<State>, Condvar)> = Arc::default();
+        let proxy = Self { port, shared: Arc::clone(&shared) };
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
-                let mut state = shared.lock().unwrap();
-                if state.cut {
+                let mut state = shared.0.lock().unwrap();
+                if state.passage == Passage::Cut {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 state.streams.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                for (mut from, mut to) in
+                for (from, to) in
                     [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
                 {
-                    thread::spawn(move || {
-                        // It ends with either side.
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || pass(from, to, &shared));
                 }
             }
         });
-        Self { port, state }
+        proxy
     }
 
     /// Ends what goes over it, and lets nothing through.
     pub fn cut(&self) {
-        let mut state = self.state.lock().unwrap();
-        state.cut = true;
-        for stream in state.streams.drain(..) {
+        self.turn(Passage::Cut);
+        for stream in self.shared.0.lock().unwrap().streams.drain(..) {
             // The other side may have ended it.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    pub fn heal(&self) {
-        self.state.lock().unwrap().cut = false;
+    /// Lets nothing through any more, and tells neither side: no byte, no end. What comes meanwhile is late, not lost.
+    pub fn hold(&self) {
+        self.turn(Passage::Held);
     }
+
+    pub fn heal(&self) {
+        self.turn(Passage::Open);
+    }
+
+    fn turn(&self, passage: Passage) {
+        self.shared.0.lock().unwrap().passage = passage;
+        self.shared.1.notify_all();
+    }
+}
+
+/// Passes on what comes, and the end of either side.
+fn pass(mut from: TcpStream, mut to: TcpStream, (state, turned): &(Mutex<State>, Condvar)) {
+    let mut buf = [0; 16_384];
+    loop {
+        let n = from.read(&mut buf).unwrap_or(0);
+        drop(turned.wait_while(state.lock().unwrap(), |state| state.passage == Passage::Held).unwrap());
+        if n == 0 || to.write_all(&buf[..n]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
 }

@@ -20,8 +20,9 @@ final class TracedServer
      * @param  list<array<string, mixed>>|null  $apps  null: the chat application's
      * @param  array<string, int>  $limits
      * @param  string  $level  of the log. Where more happens than a pipe holds, and nobody reads it, trace holds the server up
+     * @param  string|null  $redis  the URL of what it shares with other servers
      */
-    public function __construct(string $socket, ?array $apps = null, array $limits = [], string $level = 'trace')
+    public function __construct(string $socket, ?array $apps = null, array $limits = [], string $level = 'trace', ?string $redis = null)
     {
         $this->process = new RunningCommand([ChatApplication::serverBinary(), 'serve', '--config', '-']);
         $this->process->write(json_encode([
@@ -31,7 +32,7 @@ final class TracedServer
             'limits' => (object) $limits,
             'log' => ['level' => $level, 'format' => 'json'],
             'apps' => $apps ?? [['id' => 'test', 'key' => ChatApplication::KEY, 'secret' => ChatApplication::SECRET]],
-        ], JSON_THROW_ON_ERROR))->closeInput();
+        ] + ($redis === null ? [] : ['redis' => ['url' => $redis]]), JSON_THROW_ON_ERROR))->closeInput();
 
         $serving = $this->process->line('"serving"');
 

@@ -1,143 +1,18 @@
-//! What several nodes know together, with a real Redis between them: who is a member, how many subscribe, who is asked
-//! and told; and what becomes of it when a node is killed or cut off, or Redis restarts.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod harness;
+//! What several nodes know together: who is a member, how many subscribe, who is asked and told; and what becomes of it
+//! when a node is killed or cut off, or Redis restarts.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use fanfare_server::config::Secret;
-use fanfare_server::pusher::signature::sign;
-use harness::client::Client;
-use harness::http::Api;
-use harness::php::Php;
-use harness::receiver::Receiver;
-use harness::redis::{Cluster, Proxy, Redis};
-use harness::{KEY, SECRET, Server, configuration, directory, wait_until};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// A node with a directory of its own.
-struct Node {
-    server: Server,
-    _directory: TempDir,
-}
-
-impl Node {
-    fn start(url: &str, change: impl FnOnce(&mut Value)) -> Self {
-        Self::start_over(&json!({"url": url}), change)
-    }
-
-    fn start_over(redis: &Value, change: impl FnOnce(&mut Value)) -> Self {
-        let directory = directory();
-        let mut configuration = configuration(directory.path());
-        configuration["redis"] = redis.clone();
-        // What is waited for does not wait longer than it must.
-        configuration["limits"] = json!({"lease_ms": 1_500, "fleet_answer_timeout_ms": 60_000, "redis_regroup_ms": 0, "redis_timeout_ms": 60_000});
-        configuration["log"]["level"] = "debug".into();
-        change(&mut configuration);
-        let node = Self { server: Server::start(&configuration), _directory: directory };
-        node.server.logged("this node has its place in the fleet");
-        node
-    }
-
-    /// Waits until it knows of so many nodes, itself included.
-    fn knows_of(&self, nodes: u64) {
-        wait_until(&format!("{nodes} nodes are known"), || self.server.metric("fleet_nodes") == nodes);
-    }
-}
-
-struct Scene {
-    nodes: Vec<Node>,
-    redis: Redis,
-    _directory: TempDir,
-}
-
-impl Scene {
-    fn new(nodes: usize) -> Self {
-        Self::with(nodes, |_| ())
-    }
-
-    fn with(nodes: usize, change: impl Fn(&mut Value)) -> Self {
-        let directory = directory();
-        let redis = Redis::start("redis-server", directory.path(), &[]);
-        let nodes: Vec<Node> = (0..nodes).map(|_| Node::start(&redis.url(), &change)).collect();
-        nodes.iter().for_each(|node| node.knows_of(nodes.len() as u64));
-        Self { nodes, redis, _directory: directory }
-    }
-
-    fn server(&self, at: usize) -> &Server {
-        &self.nodes[at].server
-    }
-}
-
-fn auth(signed: &str) -> String {
-    format!("{KEY}:{}", sign(&Secret::new(SECRET), &[signed]))
-}
-
-/// A client on a presence channel, and who it has been told is there.
-struct Member {
-    client: Client,
-    here: BTreeSet<String>,
-}
-
-impl Member {
-    fn join(server: &Server, channel: &str, user_id: &str) -> Self {
-        let mut client = Client::connect(server);
-        let channel_data = json!({"user_id": user_id}).to_string();
-        let auth = auth(&format!("{}:{channel}:{channel_data}", client.socket_id));
-        let data = json!({"channel": channel, "auth": auth, "channel_data": channel_data});
-        client.send(json!({"event": "pusher:subscribe", "data": data}));
-        let succeeded = client.event();
-        assert_eq!(succeeded["event"], "pusher_internal:subscription_succeeded", "{succeeded}");
-        let data: Value = serde_json::from_str(succeeded["data"].as_str().unwrap()).unwrap();
-        let ids = data["presence"]["ids"].as_array().unwrap().iter();
-        Self { client, here: ids.map(|id| id.as_str().unwrap().to_owned()).collect() }
-    }
-
-    fn leave(&mut self, channel: &str) {
-        self.client.send(json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
-        self.is_answered();
-    }
-
-    /// Everything sent before has been dealt with; what is heard until then are changes of the members.
-    fn is_answered(&mut self) {
-        self.client.send(r#"{"event":"pusher:ping","data":{}}"#);
-        while self.hear().is_none_or(|event| event["event"] != "pusher:pong") {}
-    }
-
-    /// The next event: a change of the members, which must be one, or another, which is given back.
-    fn hear(&mut self) -> Option<Value> {
-        let event = self.client.event();
-        let user_id = || {
-            let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
-            data["user_id"].as_str().unwrap().to_owned()
-        };
-        match event["event"].as_str().unwrap() {
-            "pusher_internal:member_added" => assert!(self.here.insert(user_id()), "twice: {event}"),
-            "pusher_internal:member_removed" => assert!(self.here.remove(&user_id()), "twice: {event}"),
-            _ => return Some(event),
-        }
-        None
-    }
-
-    /// Hears until these are here.
-    fn sees(&mut self, expected: &[&str]) {
-        let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
-        while self.here != expected {
-            assert_eq!(self.hear(), None, "while {:?} is awaited", expected);
-        }
-    }
-
-    /// Nothing has changed until now.
-    fn is_told_nothing(&mut self) {
-        let before = self.here.clone();
-        self.client.send(r#"{"event":"pusher:ping","data":{}}"#);
-        let heard = self.hear();
-        assert_eq!(heard.map(|event| event["event"].clone()), Some("pusher:pong".into()), "after {before:?}");
-    }
-}
+use crate::harness::client::Client;
+use crate::harness::fleet::{Member, Node, Scene, auth};
+use crate::harness::http::Api;
+use crate::harness::php::Php;
+use crate::harness::receiver::Receiver;
+use crate::harness::redis::{Cluster, Proxy, Redis};
+use crate::harness::{Server, directory, wait_until};
 
 const CHANNEL: &str = "presence-room";
 
@@ -197,10 +72,31 @@ fn the_members_of_a_node_that_is_killed_are_removed_once_and_nothing_of_them_is_
 
 #[test]
 fn nobody_is_gone_because_redis_was() {
-    let mut scene = Scene::new(3);
+    nobody_is_gone(&[], || ());
+}
+
+#[test]
+fn nobody_is_gone_because_redis_comes_back_with_leases_that_ran_out_meanwhile() {
+    nobody_is_gone(&["--appendonly", "yes"], || {
+        let away = Instant::now();
+        wait_until("all leases have run out", || away.elapsed() > LEASE);
+    });
+}
+
+const LEASE: Duration = Duration::from_secs(3);
+
+fn nobody_is_gone(redis: &[&str], meanwhile: impl FnOnce()) {
+    let mut scene = Scene::over(3, redis, |configuration| {
+        // They come back one after the other, but within the span of a lease.
+        configuration["limits"]["lease_ms"] = (LEASE.as_millis() as u64).into();
+        configuration["limits"]["redis_reconnect_ms"] = 100.into();
+    });
     let mut members: Vec<Member> =
         (0..3).map(|at| Member::join(scene.server(at), CHANNEL, &at.to_string())).collect();
-    members.iter_mut().for_each(|member| member.sees(&["0", "1", "2"]));
+    for member in &mut members {
+        member.sees(&["0", "1", "2"]);
+        member.told.clear();
+    }
     scene.redis.kill();
     for node in &scene.nodes {
         wait_until("it is away", || node.server.get("/ready").contains("degraded"));
@@ -208,13 +104,17 @@ fn nobody_is_gone_because_redis_was() {
     // What is local goes on.
     let mut local = Member::join(scene.server(0), CHANNEL, "3");
     members[0].sees(&["0", "1", "2", "3"]);
+    meanwhile();
     scene.redis.restart();
     members[1].sees(&["0", "1", "2", "3"]);
     members[2].sees(&["0", "1", "2", "3"]);
+    scene.nodes.iter().for_each(|node| node.knows_of(3));
+    wait_until("nothing is left of the leases of before", || scene.redis.leases() == Some(3));
     local.leave(CHANNEL);
     for member in &mut members {
         member.sees(&["0", "1", "2"]);
         member.is_told_nothing();
+        assert_eq!(member.told, ["+3", "-3"]);
     }
 }
 
@@ -251,7 +151,7 @@ fn a_cluster_keeps_the_facts_of_each_channel_where_its_topic_is() {
     const CHANNELS: [&str; 4] = ["presence-a", "presence-b", "presence-c", "presence-d"];
     let directory = directory();
     let mut cluster = Cluster::start(directory.path());
-    let redis = json!({"url": cluster.urls(), "cluster": true});
+    let redis = cluster.configuration();
     let mut nodes: Vec<Node> = (0..2).map(|_| Node::start_over(&redis, |_| ())).collect();
     nodes.iter().for_each(|node| node.knows_of(2));
     let mut ones = CHANNELS.map(|channel| Member::join(&nodes[0].server, channel, "1"));
@@ -382,7 +282,7 @@ fn a_watchlist_knows_the_users_of_all_nodes() {
 
 #[test]
 fn a_user_of_redis_with_the_rights_that_are_documented_will_do() {
-    let documented = include_str!("../../docs/configuration.md");
+    let documented = include_str!("../../../docs/configuration.md");
     let line =
         documented.lines().map(str::trim).find(|line| line.starts_with("ACL SETUSER fanfare")).unwrap();
     let directory = directory();
@@ -462,13 +362,67 @@ fn webhooks_are_told_once_for_the_fleet() {
 }
 
 #[test]
+fn two_that_notice_the_same_dead_nodes_tell_each_client_and_the_webhooks_once() {
+    const DEAD: usize = 4;
+    let receiver = Receiver::start();
+    let hooks = json!([{"url": receiver.url("/")}]);
+    let mut scene = Scene::with(2 + DEAD, |configuration| {
+        configuration["apps"][0]["webhooks"] = hooks.clone();
+        configuration["limits"]["webhook_settle_ms"] = 300.into();
+    });
+    let mut survivors = [0, 1].map(|at| Member::join(scene.server(at), CHANNEL, &format!("survivor-{at}")));
+    let lost: Vec<String> = (0..DEAD * 3).map(|n| format!("lost-{n}")).collect();
+    let seats = lost.iter().enumerate().flat_map(|(n, user_id)| {
+        // Some are on two of the nodes that die.
+        [2 + n % DEAD, 2 + n * n % DEAD].map(|at| (at, user_id))
+    });
+    let _members: Vec<Member> =
+        seats.map(|(at, user_id)| Member::join(scene.server(at), CHANNEL, user_id)).collect();
+    let mut all: Vec<&str> = lost.iter().map(String::as_str).collect();
+    all.extend(["survivor-0", "survivor-1"]);
+    survivors.iter_mut().for_each(|survivor| survivor.sees(&all));
+    let mut told = Vec::new();
+    let count = |told: &[Value], name: &str| told.iter().filter(|told| told["name"] == name).count();
+    // What a node has not told yet dies with it.
+    while count(&told, "member_added") < all.len() {
+        told.extend(receiver.hook().events());
+    }
+    scene.nodes.drain(2..).for_each(|node| drop(node.server.kill()));
+    survivors.iter_mut().for_each(|survivor| survivor.sees(&["survivor-0", "survivor-1"]));
+    while count(&told, "member_removed") < lost.len() {
+        told.extend(receiver.hook().events());
+    }
+    survivors.iter_mut().for_each(Member::is_told_nothing);
+    survivors.iter_mut().for_each(|survivor| survivor.leave(CHANNEL));
+    while count(&told, "member_removed") < all.len() || count(&told, "channel_vacated") == 0 {
+        told.extend(receiver.hook().events());
+    }
+    told.extend(receiver.rest().iter().flat_map(|hook| hook.events()));
+    let mut told: Vec<(String, String)> = told
+        .iter()
+        .map(|told| {
+            (told["name"].as_str().unwrap().into(), told["user_id"].as_str().unwrap_or_default().into())
+        })
+        .collect();
+    let names = ["member_added", "member_removed"].map(str::to_owned);
+    let mut expected: Vec<(String, String)> =
+        names.iter().flat_map(|name| all.iter().map(|&user_id| (name.clone(), user_id.into()))).collect();
+    expected.extend(["channel_occupied", "channel_vacated"].map(|name| (name.to_owned(), String::new())));
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn who_subscribes_to_a_cache_channel_is_told_what_another_node_remembers() {
     let scene = Scene::new(3);
-    Php::attach(scene.server(0)).broadcast(&["cache-a"], "first", "1");
+    let mut php = Php::attach(scene.server(0));
+    php.broadcast(&["cache-a"], "first", "1");
+    php.drained();
     let mut one = Client::connect(scene.server(1));
     one.subscribe("cache-a");
     assert_eq!(one.data(), "1");
-    Php::attach(scene.server(0)).broadcast(&["cache-a"], "second", "2");
+    php.broadcast(&["cache-a"], "second", "2");
     assert_eq!(one.data(), "2");
     let mut two = Client::connect(scene.server(2));
     two.subscribe("cache-a");
@@ -483,91 +437,4 @@ fn who_subscribes_to_a_cache_channel_is_told_what_another_node_remembers() {
     assert_eq!(miss.event()["event"], "pusher:cache_miss");
     one.settle();
     two.settle();
-}
-
-/// A fixed sequence for a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-}
-
-/// A node behind a way to Redis that can be cut, and its clients.
-struct Place {
-    node: Node,
-    proxy: Proxy,
-    cut: bool,
-    members: Vec<(usize, Member, String)>,
-}
-
-fn place(redis: &Redis) -> Place {
-    let proxy = Proxy::to(redis.port);
-    let node = Node::start(&format!("redis://127.0.0.1:{}", proxy.port), |configuration| {
-        configuration["limits"]["redis_reconnect_ms"] = 100.into();
-    });
-    Place { node, proxy, cut: false, members: Vec::new() }
-}
-
-#[test]
-fn whatever_happens_to_nodes_links_and_redis_all_end_up_with_the_truth() {
-    const CHANNELS: [&str; 2] = ["presence-a", "presence-b"];
-    let directory = directory();
-    let mut redis = Redis::start("redis-server", directory.path(), &[]);
-    let mut places: Vec<Place> = (0..3).map(|_| place(&redis)).collect();
-    let mut dice = Dice(std::env::var("FLEET_SEED").map_or(7, |seed| seed.parse().unwrap()));
-    for _ in 0..150 {
-        let at = dice.below(places.len());
-        match dice.below(20) {
-            0..=8 => {
-                let (channel, user_id) = (dice.below(CHANNELS.len()), dice.below(8).to_string());
-                let member = Member::join(&places[at].node.server, CHANNELS[channel], &user_id);
-                places[at].members.push((channel, member, user_id));
-            }
-            9..=14 if !places[at].members.is_empty() => {
-                let leaving = dice.below(places[at].members.len());
-                let (channel, mut member, _) = places[at].members.swap_remove(leaving);
-                member.leave(CHANNELS[channel]);
-            }
-            15 | 16 => {
-                places[at].cut = !places[at].cut;
-                if places[at].cut { places[at].proxy.cut() } else { places[at].proxy.heal() }
-            }
-            17 if dice.below(3) == 0 && places.iter().all(|place| !place.cut) => {
-                places.swap_remove(at).node.server.kill();
-                places.push(place(&redis));
-            }
-            18 if dice.below(3) == 0 => {
-                redis.kill();
-                redis.restart();
-            }
-            // Some time goes by, of which what happens is heard.
-            _ => places
-                .iter_mut()
-                .flat_map(|place| &mut place.members)
-                .for_each(|(_, member, _)| member.is_answered()),
-        }
-    }
-    places.iter().for_each(|place| place.proxy.heal());
-    // Two that come at the end, so that every channel is watched on two nodes at least.
-    for (at, channel) in [(0, 0), (1, 0), (1, 1), (2, 1)] {
-        let member = Member::join(&places[at].node.server, CHANNELS[channel], "end");
-        places[at].members.push((channel, member, "end".into()));
-    }
-    let mut truth = [BTreeSet::new(), BTreeSet::new()];
-    for (channel, _, user_id) in places.iter().flat_map(|place| &place.members) {
-        truth[*channel].insert(user_id.clone());
-    }
-    for (channel, member, _) in places.iter_mut().flat_map(|place| &mut place.members) {
-        let truth: Vec<&str> = truth[*channel].iter().map(String::as_str).collect();
-        // Not the first time that it looks so, perhaps: until the same is said a moment later.
-        member.sees(&truth);
-    }
-    places.iter().for_each(|place| place.node.knows_of(3));
-    for (channel, member, _) in places.iter_mut().flat_map(|place| &mut place.members) {
-        member.is_answered();
-        member.sees(&truth[*channel].iter().map(String::as_str).collect::<Vec<_>>());
-    }
 }
