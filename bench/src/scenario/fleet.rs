@@ -315,8 +315,8 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
     ];
     remarks.push(format!(
         "Under load: one event every {} µs, on a channel that nobody listens to, then one to which one client of the other \
-         server listens. Idle: nothing is published for {} s; with {} leases more in Redis, a roll call of a server, one a \
-         second, is as long as with so many servers. What Redis spends without servers is taken off.",
+         server listens. Idle: nothing is published for {} s; with {} leases more in Redis, the roll calls, one a second \
+         from each server, find as many as there would be of so many servers. What Redis spends without servers is taken off.",
         LOAD_INTERVAL_NS / 1_000,
         IDLE.as_secs(),
         amount(LEASES as f64)
