@@ -35,7 +35,7 @@ final readonly class ReverbVariables
         ],
         'REVERB_SERVER' => [null, null, 'not used: there is one server'],
         'REVERB_MAX_REQUEST_SIZE' => [null, null, 'not used: PHP publishes through memory, and the HTTP API has limits of its own'],
-        'REVERB_SCALING_ENABLED' => [null, null, 'not used: see fanfare:install --redis'],
+        'REVERB_SCALING_ENABLED' => [null, null, 'not used: install with --from-reverb --redis'],
         'REVERB_SCALING_CHANNEL' => [null, null, 'not used: see FANFARE_REDIS_PREFIX'],
         'REVERB_APP_RATE_LIMITING_ENABLED' => [null, null, 'not used: client events have limits of their own (docs/configuration.md)'],
         'REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS' => [null, null, 'not used, as above'],
