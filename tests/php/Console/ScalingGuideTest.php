@@ -42,7 +42,10 @@ final class ScalingGuideTest extends TestCase
         ]);
         self::assertSame(0, $this->app->artisan(['fanfare:install', '--no-interaction'])->exitCode());
 
-        $this->done($blocks[0]);
+        $install = $this->started($blocks[0]);
+        $install->line('Write .env?');
+        self::assertSame(0, $install->write("yes\n")->exitCode(), $install->transcript);
+
         [$first, $second] = [$this->started("exec {$blocks[1]}"), $this->started("exec {$blocks[2]}")];
         $first->line('serving');
         $second->line('serving');
