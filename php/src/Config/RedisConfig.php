@@ -24,6 +24,9 @@ final readonly class RedisConfig
         'ca_file',
     ];
 
+    /** What is in database.redis beside them. */
+    private const array NO_CONNECTIONS = ['client', 'options', 'clusters'];
+
     private const string URL = 'a URL such as "redis://127.0.0.1:6379" or "rediss://redis.example.com:6379"';
 
     /**
@@ -83,6 +86,20 @@ final readonly class RedisConfig
     }
 
     /**
+     * The connections that `redis.connection` may name.
+     *
+     * @param  array<array-key, mixed>  $laravel  database.redis
+     * @return list<string>
+     */
+    public static function connections(array $laravel): array
+    {
+        $clusters = is_array($laravel['clusters'] ?? null) ? $laravel['clusters'] : [];
+        $named = array_filter(array_diff_key($laravel, array_flip(self::NO_CONNECTIONS)), is_array(...)) + array_filter($clusters, is_array(...));
+
+        return array_map(strval(...), array_keys($named));
+    }
+
+    /**
      * What every name in Redis begins with; the server has the same default.
      */
     public function prefix(): string
@@ -113,7 +130,7 @@ final readonly class RedisConfig
         $single = $laravel[$name] ?? null;
         $nodes = $clusters[$name] ?? null;
 
-        if (! in_array($name, ['client', 'options', 'clusters'], true) && is_array($single)) {
+        if (! in_array($name, self::NO_CONNECTIONS, true) && is_array($single)) {
             $servers = ["database.redis.{$name}" => $single];
         } elseif (is_array($nodes) && $nodes !== []) {
             $servers = [];

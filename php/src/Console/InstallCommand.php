@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Fanfare\Laravel\Console;
 
+use Fanfare\Laravel\Config\RedisConfig;
 use Fanfare\Laravel\Exceptions\NotInstallable;
 use Fanfare\Laravel\Install\Application;
 use Fanfare\Laravel\Install\Change;
@@ -22,17 +23,20 @@ use Illuminate\Foundation\Console\BroadcastingInstallCommand;
 use ReflectionClass;
 use RuntimeException;
 use Symfony\Component\Console\Attribute\AsCommand;
+use Symfony\Component\Console\Input\InputOption;
 use Symfony\Component\Console\Output\OutputInterface;
 use Symfony\Component\Process\Process;
 
 /**
  * `php artisan fanfare:install`: sets an application up. Shows what it would change, asks, and writes.
  * Exit code: 0 when the application is set up (which it may have been before), 1 when something that is
- * needed was declined, missing, or could not be written.
+ * needed was declined, missing, or could not be written, 64 for a mistake in an option.
  */
 #[AsCommand(name: 'fanfare:install')]
 final class InstallCommand extends Command
 {
+    private const int MISTAKEN_OPTION = 64;
+
     protected $signature = 'fanfare:install
         {--from-reverb : Keep the REVERB_* variables as they are, and use them}
         {--force : Replace what you wrote too (resources/js/echo.js, a key of Reverb or Pusher in VITE_REVERB_APP_KEY), and do not ask}
@@ -49,11 +53,30 @@ final class InstallCommand extends Command
         Every change is shown as a diff before it is made, and asked for. With <info>--no-interaction</info> nothing is asked: what only adds is done,
         what would replace something that you wrote is left out and named. With <info>--force</info> nothing is asked and all of it is done. Keys that exist are never made anew.
 
-        Exit codes: <info>0</info> set up; <info>1</info> something was left out, missing, or could not be written.
+        Exit codes: <info>0</info> set up; <info>1</info> something was left out, missing, or could not be written; <info>64</info> <info>--redis</info> names no connection.
         HELP;
+
+    protected function configure(): void
+    {
+        // A signature cannot tell an option without its value from none at all.
+        $this->addOption('redis', null, InputOption::VALUE_OPTIONAL, 'Several servers hear each other over this Redis connection of config/database.php; without a name: "default"', false);
+    }
 
     public function handle(Laravel $laravel, Repository $config, BinaryLocator $locator): int
     {
+        $connections = RedisConfig::connections((array) $config->get('database.redis'));
+        $redis = $this->redis();
+
+        if ($redis !== null && ! in_array($redis, $connections, true)) {
+            $exist = $connections === [] ? 'none is there' : 'there are '.implode(', ', $connections);
+            $this->output->getErrorStyle()->writeln(
+                ['', "--redis: expected the name of a connection in config/database.php, under redis, found \"{$redis}\"; {$exist}.", ''],
+                OutputInterface::OUTPUT_RAW,
+            );
+
+            return self::MISTAKEN_OPTION;
+        }
+
         $app = self::application($laravel);
         $parts = new Parts($locator);
 
@@ -65,7 +88,7 @@ final class InstallCommand extends Command
         [$binary, $isFound] = $parts->binary(is_string($configured) && $configured !== '' ? $configured : null);
 
         try {
-            $plan = Plan::of($app, (bool) $this->option('from-reverb'), ! $this->option('without-echo'), $isFound ? null : $binary, dirname(__DIR__, 2).'/config/fanfare.php');
+            $plan = Plan::of($app, (bool) $this->option('from-reverb'), ! $this->option('without-echo'), $isFound ? null : $binary, $redis, dirname(__DIR__, 2).'/config/fanfare.php');
             $isComplete = $this->carryOut($plan, $app);
         } catch (NotInstallable|RuntimeException $e) {
             $this->output->getErrorStyle()->writeln(['', $e->getMessage(), ''], OutputInterface::OUTPUT_RAW);
@@ -76,6 +99,10 @@ final class InstallCommand extends Command
         $this->explain($plan, $app, $laravel->configurationIsCached());
         $hasNode = $this->option('without-echo') || $this->nodePackages($app);
         $this->explainParts($parts, $binary);
+
+        if ($redis !== null) {
+            $this->components->info('A server that runs hears others after `php artisan fanfare:restart`. `php artisan fanfare:doctor` says whether Redis lets it in.');
+        }
 
         return $isComplete && $hasNode ? self::SUCCESS : self::FAILURE;
     }
@@ -91,6 +118,20 @@ final class InstallCommand extends Command
             // Laravel's own stubs: what people find in their files is what Laravel's documentation shows.
             dirname((string) (new ReflectionClass(BroadcastingInstallCommand::class))->getFileName()).'/stubs',
         );
+    }
+
+    /**
+     * The connection that is asked for, if one is.
+     */
+    private function redis(): ?string
+    {
+        $redis = $this->option('redis');
+
+        return match (true) {
+            $redis === false => null,
+            is_string($redis) => $redis,
+            default => 'default',
+        };
     }
 
     /**

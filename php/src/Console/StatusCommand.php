@@ -207,7 +207,8 @@ final class StatusCommand extends Command
         }
 
         $reason = $status->degraded();
-        $since = $status->standingS() === null ? '' : ' for '.self::duration($status->standingS());
+        $standingS = $status->standingS();
+        $since = $standingS === null ? '' : ' for '.self::duration($standingS);
         $lost = $status->metric('fleet_leases_lost_total');
         $dropped = $status->metric('broker_dropped_total');
 

@@ -41,7 +41,10 @@ final readonly class RedisCheck implements Check
 
         if ($redis === null) {
             yield $running !== null && $running->hasOthers()
-                ? Finding::warning('The running server hears others over a Redis, but this configuration names none: after a restart it is alone.', 'Set FANFARE_REDIS_CONNECTION or FANFARE_REDIS_URL as it was, or `php artisan fanfare:restart`.')
+                ? Finding::warning(
+                    'The running server hears others over a Redis, but this configuration names none: after a restart it is alone.',
+                    'Set FANFARE_REDIS_CONNECTION or FANFARE_REDIS_URL as it was, or `php artisan fanfare:restart`.',
+                )
                 : Finding::note('None is configured: this is one server alone.', 'Several servers share a Redis: docs/scaling.md.');
 
             return;
@@ -70,7 +73,10 @@ final readonly class RedisCheck implements Check
             default => 'one server',
         };
 
-        return ($redis->connection === null ? 'Configured by redis.url' : "The connection \"{$redis->connection}\" of database.redis").": {$places} ({$kind}); names begin with {$redis->prefix()}";
+        return (
+            ($redis->connection === null ? 'Configured by redis.url' : "The connection \"{$redis->connection}\" of database.redis")
+            .": {$places} ({$kind}); names begin with {$redis->prefix()}"
+        );
     }
 
     private static function standing(ServerStatus $running): Finding
@@ -82,7 +88,10 @@ final readonly class RedisCheck implements Check
         $reason = $running->degraded();
 
         return match (true) {
-            $reason !== null => Finding::error("The running server does without it: {$reason}.", 'What is found from here is below. It tries again by itself; nothing has to be restarted unless the configuration is changed.'),
+            $reason !== null => Finding::error(
+                "The running server does without it: {$reason}.",
+                'What is found from here is below. It tries again by itself; nothing has to be restarted unless the configuration is changed.',
+            ),
             default => Finding::good('The running server is connected, '.$running->metric('fleet_nodes').' in the fleet.'),
         };
     }
@@ -100,7 +109,10 @@ final readonly class RedisCheck implements Check
         [$kind, $version] = [ucfirst(self::text($primary->hello['server'] ?? 'redis')), self::text($primary->hello['version'] ?? '')];
 
         if ($redis->cluster && $kind === 'Redis' && version_compare($version, '7', '<')) {
-            yield Finding::error("{$kind} {$version} at {$primary->place} has no sharded pub/sub, which servers need in a cluster.", 'Install Redis 7 or later, or Valkey; or use a single server of Redis, or Sentinels.');
+            yield Finding::error(
+                "{$kind} {$version} at {$primary->place} has no sharded pub/sub, which servers need in a cluster.",
+                'Install Redis 7 or later, or Valkey; or use a single server of Redis, or Sentinels.',
+            );
         } else {
             yield Finding::good("{$kind} {$version} at {$primary->place} answers here, in {$ms} ms.");
         }
@@ -119,7 +131,13 @@ final readonly class RedisCheck implements Check
     {
         $expected = $redis->sentinel !== [] ? 'sentinel' : ($redis->cluster ? 'cluster' : 'standalone');
         $first = $redis->sentinel !== []
-            ? RedisConversation::open($redis->urls[0], $redis->sentinel['username'] ?? null, $redis->sentinel['password'] ?? null, $redis->texts['ca_file'] ?? null, $this->timeoutS)
+            ? RedisConversation::open(
+                $redis->urls[0],
+                $redis->sentinel['username'] ?? null,
+                $redis->sentinel['password'] ?? null,
+                $redis->texts['ca_file'] ?? null,
+                $this->timeoutS,
+            )
             : $this->open($redis, $redis->urls[0]);
         $mode = self::text($first->hello['mode'] ?? '');
 
@@ -136,7 +154,10 @@ final readonly class RedisCheck implements Check
             $address = $first->ask('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', $redis->sentinel['master']);
 
             if (! is_array($address)) {
-                throw new RedisUnusable("The Sentinel at {$first->place} does not know a primary named {$redis->sentinel['master']}.", 'Correct FANFARE_REDIS_SENTINEL.');
+                throw new RedisUnusable(
+                    "The Sentinel at {$first->place} does not know a primary named {$redis->sentinel['master']}.",
+                    'Correct FANFARE_REDIS_SENTINEL.',
+                );
             }
 
             $host = self::text($address[0] ?? '');
@@ -160,7 +181,12 @@ final readonly class RedisCheck implements Check
 
         if (isset($redis->texts['password_file'])) {
             $line = @file($redis->texts['password_file'], FILE_IGNORE_NEW_LINES)[0] ?? '';
-            $password = $line !== '' ? $line : throw new RedisUnusable("The file {$redis->texts['password_file']} cannot be read by this user, or its first line is empty.", 'Run this as the user of the server, or let that user read it.');
+            $password = $line !== ''
+                ? $line
+                : throw new RedisUnusable(
+                    "The file {$redis->texts['password_file']} cannot be read by this user, or its first line is empty.",
+                    'Run this as the user of the server, or let that user read it.',
+                );
         }
 
         return RedisConversation::open($url, $redis->texts['username'] ?? null, $password, $redis->texts['ca_file'] ?? null, $this->timeoutS);
@@ -186,8 +212,14 @@ final readonly class RedisCheck implements Check
         $remedy = "`ACL SETUSER {$user} {$lacking}`, also where Redis keeps its users (aclfile, or its provider's console). docs/configuration.md#redis has the whole list.";
 
         yield match (true) {
-            $rights->arePassable() => Finding::warning("The user {$user} lacks {$lacking}: after Redis was away, servers wait for each other longer than they need to.", $remedy),
-            $rights->passEvents($redis->cluster) => Finding::error("The user {$user} lacks {$lacking}: events pass, but members and numbers are those of each server alone.", $remedy),
+            $rights->arePassable() => Finding::warning(
+                "The user {$user} lacks {$lacking}: after Redis was away, servers wait for each other longer than they need to.",
+                $remedy,
+            ),
+            $rights->passEvents($redis->cluster) => Finding::error(
+                "The user {$user} lacks {$lacking}: events pass, but members and numbers are those of each server alone.",
+                $remedy,
+            ),
             default => Finding::error("The user {$user} lacks {$lacking}: servers do not hear each other.", $remedy),
         };
     }
@@ -215,7 +247,11 @@ final readonly class RedisCheck implements Check
         // The keys of the fleet have no time to live: other policies leave them alone.
         if ((int) $field('maxmemory') > 0 && str_starts_with($field('maxmemory_policy'), 'allkeys')) {
             yield Finding::warning(
-                'When its memory is full ('.number_format((int) $field('maxmemory') / 1_048_576).' MiB), Redis evicts any key ('.$field('maxmemory_policy').'), also those of the fleet: members and numbers would be wrong until servers write them again.',
+                'When its memory is full ('
+                .number_format((int) $field('maxmemory') / 1_048_576)
+                .' MiB), Redis evicts any key ('
+                .$field('maxmemory_policy')
+                .'), also those of the fleet: members and numbers would be wrong until servers write them again.',
                 'Use a policy that begins with "volatile", or a Redis of its own for Fanfare.',
             );
         }

@@ -20,8 +20,7 @@ final class RedisConversation
 
     private const string PASSWORD = 'Correct it: FANFARE_REDIS_USERNAME and FANFARE_REDIS_PASSWORD, or username and password of the connection in config/database.php.';
 
-    /** What HELLO answers, by name.
-     * @var array<array-key, mixed> */
+    /** @var array<array-key, mixed> what HELLO answers, by name */
     public readonly array $hello;
 
     /**
@@ -33,7 +32,11 @@ final class RedisConversation
     private function __construct(private $stream, public readonly string $place, ?string $username, ?string $password)
     {
         $answer = $this->ask('HELLO', '2', ...$password === null ? [] : ['AUTH', $username ?? 'default', $password]);
-        $this->hello = $answer instanceof RedisRefusal ? throw $this->refused($answer, $username) : array_column(array_chunk((array) $answer, 2), 1, 0);
+        $this->hello = match (true) {
+            $answer instanceof RedisRefusal => throw $this->refused($answer, $username),
+            is_array($answer) => array_column(array_chunk($answer, 2), 1, 0),
+            default => [],
+        };
     }
 
     /**
@@ -55,14 +58,17 @@ final class RedisConversation
             $address = ($isTls ? 'tls' : 'tcp')."://{$place}";
 
             if (isset($parts['pass'])) {
-                $username = ($parts['user'] ?? '') === '' ? null : rawurldecode($parts['user']);
+                $user = $parts['user'] ?? '';
+                $username = $user === '' ? null : rawurldecode($user);
                 $password = rawurldecode($parts['pass']);
             }
         }
 
         $ssl = $caFile === null ? [] : ['cafile' => $caFile];
         error_clear_last();
-        $stream = @stream_socket_client($address, $code, $error, $timeoutS, STREAM_CLIENT_CONNECT, stream_context_create(['ssl' => $ssl + ['peer_name' => $host]]));
+        $stream = @stream_socket_client($address, $code, $error, $timeoutS, STREAM_CLIENT_CONNECT, stream_context_create([
+            'ssl' => $ssl + ['peer_name' => $host],
+        ]));
 
         if ($stream === false) {
             throw self::unreachable($address, $host, $place, (int) $code, (string) $error, $timeoutS, $ssl);
@@ -102,11 +108,17 @@ final class RedisConversation
             '-' => new RedisRefusal($rest),
             ':' => (int) $rest,
             '$' => (int) $rest < 0 ? null : $this->bytes((int) $rest),
-            '*' => (int) $rest < 0 ? null : array_map(fn (): RedisRefusal|string|int|array|null => $this->answer(), (int) $rest === 0 ? [] : range(1, (int) $rest)),
+            '*' => (int) $rest < 0
+                ? null
+                : array_map(fn (): RedisRefusal|string|int|array|null => $this->answer(), (int) $rest === 0 ? [] : range(1, (int) $rest)),
             default => throw new RedisUnusable(
-                "Expected an answer of Redis at {$this->place}, found ".(
-                    $line !== '' ? 'something else' : (stream_get_meta_data($this->stream)['timed_out'] ? 'none in time' : 'that it ended the connection without one')
-                ).'.',
+                "Expected an answer of Redis at {$this->place}, found "
+                .(
+                    $line !== ''
+                        ? 'something else'
+                        : (stream_get_meta_data($this->stream)['timed_out'] ? 'none in time' : 'that it ended the connection without one')
+                )
+                .'.',
                 self::PLAIN.' Otherwise see its log.',
             ),
         };
@@ -124,8 +136,14 @@ final class RedisConversation
         return match (true) {
             $refusal->code() === 'WRONGPASS' => new RedisUnusable("Redis at {$this->place} refuses the password of the user {$user}.", self::PASSWORD),
             $refusal->code() === 'NOAUTH' => new RedisUnusable("Redis at {$this->place} asks for a password, and none is configured.", self::PASSWORD),
-            str_starts_with($refusal->words, 'ERR unknown command') => new RedisUnusable("Redis at {$this->place} is older than 6: it does not know HELLO.", 'Install Redis 6 or later, or Valkey.'),
-            default => new RedisUnusable("Redis at {$this->place} does not let this application in: {$refusal->words}", 'Have it let this host in, as it says.'),
+            str_starts_with($refusal->words, 'ERR unknown command') => new RedisUnusable(
+                "Redis at {$this->place} is older than 6: it does not know HELLO.",
+                'Install Redis 6 or later, or Valkey.',
+            ),
+            default => new RedisUnusable(
+                "Redis at {$this->place} does not let this application in: {$refusal->words}",
+                'Have it let this host in, as it says.',
+            ),
         };
     }
 
@@ -141,7 +159,10 @@ final class RedisConversation
         }
 
         if (! str_starts_with($address, 'tls:') || $code !== 0) {
-            return new RedisUnusable("Redis at {$place} cannot be reached: {$reason}.", 'See whether it runs and listens there (its own `bind`, and firewalls), and correct host and port.');
+            return new RedisUnusable(
+                "Redis at {$place} cannot be reached: {$reason}.",
+                'See whether it runs and listens there (its own `bind`, and firewalls), and correct host and port.',
+            );
         }
 
         $fault = TlsFault::of($address, $host, $reason, $timeoutS, $ssl);

@@ -119,8 +119,8 @@ final readonly class RedisRights
     public function lacking(string $prefix): string
     {
         return implode(' ', [
-            ...$this->keys ? [] : ["~{$prefix}*"],
-            ...$this->channels ? [] : ["&{$prefix}*"],
+            ...($this->keys ? [] : ["~{$prefix}*"]),
+            ...($this->channels ? [] : ["&{$prefix}*"]),
             ...array_map(static fn (string $command): string => "+{$command}", $this->commands),
         ]);
     }

@@ -53,12 +53,15 @@ final readonly class TlsFault
      */
     private static function certificate(string $address, string $host, bool $isTrusted, float $timeoutS, array $ssl): ?array
     {
-        $context = stream_context_create(['ssl' => $ssl + [
-            'peer_name' => $host,
-            'verify_peer' => $isTrusted,
-            'verify_peer_name' => false,
-            'capture_peer_cert' => true,
-        ]]);
+        $context = stream_context_create([
+            'ssl' => $ssl
+                + [
+                    'peer_name' => $host,
+                    'verify_peer' => $isTrusted,
+                    'verify_peer_name' => false,
+                    'capture_peer_cert' => true,
+                ],
+        ]);
         $stream = @stream_socket_client($address, timeout: $timeoutS, context: $context);
 
         if ($stream === false) {

@@ -25,4 +25,9 @@ final class NotInstallable extends RuntimeException
             'Expected Reverb\'s credentials in '.$path.', found no '.implode(', ', $missing).'. '.'Leave --from-reverb out to make new ones.',
         );
     }
+
+    public static function withTwoRedis(string $path): self
+    {
+        return new self("--redis: expected no FANFARE_REDIS_URL in {$path}, found one. Remove it, or leave --redis out: a Redis is named by one of the two.");
+    }
 }

@@ -14,6 +14,8 @@ final readonly class Plan
 {
     private const string ECHO = 'Where browsers connect. Echo\'s broadcaster "reverb" is a plain Pusher client, and reads these.';
 
+    private const string REDIS = 'Servers with the same Redis are one fleet: a connection of config/database.php.';
+
     /**
      * @param  list<Change>  $changes  in this order; several may concern one file, each based on the one before
      * @param  list<string>  $kept  names of Reverb's variables that go on being used
@@ -24,10 +26,11 @@ final readonly class Plan
      * @param  bool  $fromReverb  whether Reverb's variables stay the truth
      * @param  bool  $echo  whether scripts are set up
      * @param  string|null  $binary  the server's executable, where it would not be found by itself
+     * @param  string|null  $redis  the connection of Laravel's over which several servers hear each other
      *
      * @throws NotInstallable
      */
-    public static function of(Application $app, bool $fromReverb, bool $echo, ?string $binary, string $config): self
+    public static function of(Application $app, bool $fromReverb, bool $echo, ?string $binary, ?string $redis, string $config): self
     {
         $text = Change::content($app->env) ?? throw NotInstallable::withoutEnv($app->env);
         $env = new EnvFile($text);
@@ -43,12 +46,26 @@ final readonly class Plan
             }
         }
 
+        if ($redis !== null && $env->has('FANFARE_REDIS_URL')) {
+            throw NotInstallable::withTwoRedis($app->env);
+        }
+
         $after = self::variables($app, $env, $fromReverb, $echo, $binary);
+        $after = $redis === null ? $after : $after->withMissing(['FANFARE_REDIS_CONNECTION' => $redis], self::REDIS);
         $changes = [Change::adding($app->env, 'who the application is, and that it broadcasts through Fanfare', $after->text)];
 
         if ($echo && ! $fromReverb) {
             $echoed = self::echoing($after);
             $changes[] = Change::replacing($app->env, 'browsers get Fanfare\'s key instead of another one', $echoed->text)->after($after->text);
+            $after = $echoed;
+        }
+
+        if ($redis !== null && $after->value('FANFARE_REDIS_CONNECTION') !== $redis) {
+            $changes[] = Change::replacing(
+                $app->env,
+                'servers hear each other over another Redis',
+                $after->with('FANFARE_REDIS_CONNECTION', $redis)->text,
+            )->after($after->text);
         }
 
         if (! is_file("{$app->config}/fanfare.php")) {

@@ -145,6 +145,74 @@ final class InstallCommandTest extends TestCase
         self::assertStringNotContainsString('reverbsecretreverb12', $install->transcript);
     }
 
+    public function test_redis_names_the_connection_that_servers_share(): void
+    {
+        $app = new FreshApplication($this->scratch);
+        $app->artisan(['fanfare:install', '--no-interaction'])->exitCode();
+        $before = $app->read('.env');
+        self::assertStringNotContainsString('REDIS', $before);
+
+        $install = $app->artisan(['fanfare:install', '--redis', '--no-interaction']);
+        self::assertSame(0, $install->exitCode(), $install->transcript);
+        self::assertStringContainsString('  + FANFARE_REDIS_CONNECTION=default', $install->transcript);
+        $named = $app->read('.env');
+        self::assertStringStartsWith($before, $named);
+        self::assertStringEndsWith("\nFANFARE_REDIS_CONNECTION=default\n", $named);
+
+        // The same once more, and an installation that says nothing of it.
+        foreach (['--redis', '--redis=default', '--force'] as $option) {
+            $again = $app->artisan(['fanfare:install', $option, '--no-interaction']);
+            self::assertSame(0, $again->exitCode());
+            self::assertStringContainsString('no file has to change', $again->transcript);
+            self::assertSame($named, $app->read('.env'));
+        }
+
+        // Another one replaces what somebody wrote.
+        $careful = $app->artisan(['fanfare:install', '--redis=cache', '--no-interaction']);
+        self::assertSame(1, $careful->exitCode());
+        self::assertStringContainsString('  - FANFARE_REDIS_CONNECTION=default', $careful->transcript);
+        self::assertStringContainsString('  + FANFARE_REDIS_CONNECTION=cache', $careful->transcript);
+        self::assertSame($named, $app->read('.env'));
+
+        self::assertSame(0, $app->artisan(['fanfare:install', '--redis=cache', '--force'])->exitCode());
+        self::assertSame(str_replace('CONNECTION=default', 'CONNECTION=cache', $named), $app->read('.env'));
+    }
+
+    public function test_redis_is_set_up_in_the_first_run_too(): void
+    {
+        $app = new FreshApplication($this->scratch, ['.env' => self::REVERB."FANFARE_REDIS_CONNECTION=\n"]);
+
+        self::assertSame(0, $app->artisan(['fanfare:install', '--from-reverb', '--redis=default', '--no-interaction'])->exitCode());
+        self::assertStringContainsString("\nFANFARE_REDIS_CONNECTION=default\n", $app->read('.env'));
+    }
+
+    public function test_a_connection_that_does_not_exist_is_refused_with_those_that_do(): void
+    {
+        $config = "<?php\n\nreturn ['redis' => ['client' => 'phpredis', 'options' => [], 'default' => [], 'cache' => [], 'clusters' => ['many' => [[]]]]];\n";
+        $app = new FreshApplication($this->scratch, ['config/database.php' => $config]);
+
+        foreach (['--redis=defualt' => 'defualt', '--redis=options' => 'options', '--redis=' => ''] as $option => $found) {
+            $install = $app->artisan(['fanfare:install', $option, '--no-interaction']);
+            self::assertSame(64, $install->exitCode());
+            self::assertStringContainsString("under redis, found \"{$found}\"; there are default, cache, many.", $install->transcript);
+            self::assertSame(FreshApplication::env(), $app->read('.env'));
+        }
+
+        self::assertSame(0, $app->artisan(['fanfare:install', '--redis=many', '--no-interaction'])->exitCode());
+        self::assertStringContainsString('FANFARE_REDIS_CONNECTION=many', $app->read('.env'));
+    }
+
+    public function test_a_redis_that_is_named_by_its_url_is_not_named_twice(): void
+    {
+        $app = new FreshApplication($this->scratch, ['.env' => FreshApplication::env()."FANFARE_REDIS_URL=redis://10.0.0.9\n"]);
+        $before = $app->contents();
+        $install = $app->artisan(['fanfare:install', '--redis', '--no-interaction']);
+
+        self::assertSame(1, $install->exitCode());
+        self::assertStringContainsString('expected no FANFARE_REDIS_URL in', $install->transcript);
+        self::assertSame($before, $app->contents());
+    }
+
     public function test_from_reverb_without_its_credentials_is_refused(): void
     {
         $app = new FreshApplication($this->scratch);

@@ -6,8 +6,10 @@ namespace Fanfare\Laravel\Tests\Console;
 
 use Fanfare\Laravel\Doctor\FpmBinary;
 use Fanfare\Laravel\Tests\Support\FreshApplication;
+use Fanfare\Laravel\Tests\Support\Guide;
 use Fanfare\Laravel\Tests\Support\OwnDirectory;
 use Fanfare\Laravel\Tests\Support\RunningCommand;
+use Fanfare\Laravel\Tests\Support\RunningNginx;
 use Fanfare\Laravel\Tests\Support\WebSocket;
 use PHPUnit\Framework\TestCase;
 
@@ -64,7 +66,7 @@ final class MigrationGuideTest extends TestCase
 
     public function test_the_guide_is_carried_out_line_by_line(): void
     {
-        $port = self::freePort();
+        $port = RunningNginx::freePort();
         $app = new FreshApplication($this->scratch, [
             '.env' => str_replace('@port@', (string) $port, self::ENV),
             'routes/console.php' => self::CONSOLE,
@@ -83,7 +85,7 @@ final class MigrationGuideTest extends TestCase
         self::assertSame(0, $this->sh($app, 'composer install --no-interaction')->exitCode());
 
         $before = $app->read('.env');
-        $blocks = $this->blocks();
+        $blocks = str_replace('/path/to/fanfare', dirname(__DIR__, 3), Guide::blocks('migrate-from-reverb.md', 'sh'));
         self::assertCount(6, $blocks, 'a block that is new has a place in this test');
         $run = function (string $block) use ($app): string {
             $command = $this->sh($app, $block);
@@ -125,19 +127,6 @@ final class MigrationGuideTest extends TestCase
         self::assertSame(0, $server->signal(SIGTERM)->exitCode());
     }
 
-    /**
-     * The shell commands of the guide, block by block.
-     *
-     * @return list<string>
-     */
-    private function blocks(): array
-    {
-        $root = dirname(__DIR__, 3);
-        preg_match_all('/^```sh\n(.*?)^```$/ms', (string) file_get_contents("{$root}/docs/migrate-from-reverb.md"), $matches);
-
-        return str_replace('/path/to/fanfare', $root, $matches[1]);
-    }
-
     private function sh(FreshApplication $app, string $command): RunningCommand
     {
         $environment = array_filter(
@@ -151,14 +140,5 @@ final class MigrationGuideTest extends TestCase
         return new RunningCommand(['sh', '-ec', $command], $app->directory, $environment + [
             'FANFARE_SOCKET_UIDS' => implode(',', $uids), 'FANFARE_SOCKET_MODE' => '0666', 'FANFARE_SHARDS' => '1', 'NO_COLOR' => '1',
         ]);
-    }
-
-    private static function freePort(): int
-    {
-        $listener = stream_socket_server('tcp://127.0.0.1:0');
-        $port = (int) substr((string) strrchr((string) stream_socket_get_name($listener, false), ':'), 1);
-        fclose($listener);
-
-        return $port;
     }
 }
