@@ -42,6 +42,7 @@ final readonly class RedisRights
         'zadd' => ['ZADD', '{k}', 'no number', 'm'],
         'zscore' => ['ZSCORE', '{k}', 'm'],
         'zrangebyscore' => ['ZRANGEBYSCORE', '{k}', '0', '1'],
+        'zcount' => ['ZCOUNT', '{k}', '0', '1'],
         'zrem' => ['ZREM', '{k}', 'm'],
         'smembers' => ['SMEMBERS', '{k}'],
         'set' => ['SET', '{k}', 'v', 'no option'],
