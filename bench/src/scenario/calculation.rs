@@ -165,7 +165,7 @@ fn about(constants: &Constants) -> String {
          - Redis receives n · (e · {} + {}) B, and sends n times what a server receives;\n\
          - Redis spends n · (e · ({} + k · {}) + {}) µs of CPU.\n\n\
          The terms with n are the roll calls, one a second from each server: who lives is in the answer only when it has \
-         changed. One topic for all is given the same frames and costs, and no roll calls. 100 % is one processor.",
+         changed, as it had for half of those that were measured: a bound from above. One topic for all is given the same frames and costs, and no roll calls. 100 % is one processor.",
         figure(EVENTS_PER_S),
         figure(LISTENING),
         figure(*out_bytes),
