@@ -10,7 +10,7 @@
 //! <prefix>reaping:<lease>           somebody does so
 //! <prefix>{<app>:<channel>}:facts   the facts about one channel, see say.lua
 //! ```
-//! Each key stands for itself, so all of it works in a Redis Cluster. Needs Redis 5 or Valkey.
+//! Each key stands for itself, so all of it works in a Redis Cluster. Needs Redis 6 or Valkey.
 
 mod batch;
 
