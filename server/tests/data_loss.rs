@@ -6,66 +6,47 @@ mod harness;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fanfare_server::config::Secret;
-use fanfare_server::pusher::signature::sign;
 use harness::client::Client;
+use harness::fleet::{Dice, Member, Node};
 use harness::receiver::Receiver;
 use harness::redis::Redis;
-use harness::{KEY, SECRET, Server, configuration, directory, wait_until};
+use harness::{Server, directory, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const CHANNEL: &str = "presence-room";
 
-/// A node with a directory of its own.
-struct Node {
-    server: Server,
-    _directory: TempDir,
+fn start(url: &str, change: impl FnOnce(&mut Value)) -> Node {
+    Node::launch(&json!({"url": url}), |configuration| {
+        configuration["limits"]["redis_reconnect_ms"] = 100.into();
+        change(configuration);
+    })
 }
 
-impl Node {
-    fn start(url: &str, change: impl FnOnce(&mut Value)) -> Self {
-        let directory = directory();
-        let mut configuration = configuration(directory.path());
-        configuration["redis"]["url"] = url.into();
-        // What is waited for does not wait longer than it must.
-        configuration["limits"] = json!({"lease_ms": 1_500, "redis_regroup_ms": 0, "redis_timeout_ms": 60_000, "redis_reconnect_ms": 100});
-        configuration["log"]["level"] = "debug".into();
-        change(&mut configuration);
-        Self { server: Server::start(&configuration), _directory: directory }
-    }
+fn is_ready(node: &Node) {
+    wait_until("it is ready", || node.server.get("/ready").contains(r#"{"status":"ready"}"#));
+    assert_eq!(node.server.metric("fleet_away"), 0);
+}
 
-    fn is_ready(&self) {
-        wait_until("it is ready", || self.server.get("/ready").contains(r#"{"status":"ready"}"#));
-        assert_eq!(self.server.metric("fleet_away"), 0);
-    }
-
-    /// Its own words, wherever somebody may ask.
-    fn is_degraded(&self, reason: &str) {
-        wait_until(&format!("it says {reason}"), || {
-            let answer = self.server.get("/ready");
-            answer.contains("degraded") && answer.contains(reason)
-        });
-        assert_eq!((self.server.metric("fleet_away"), self.server.metric("broker_away")), (1, 0));
-        let status = self.server.get_local("/status");
-        let status: Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
-        assert_eq!(status["broker"]["standing"], "connected");
-        assert_eq!(status["broker"]["store"]["standing"], "away");
-        assert!(status["broker"]["store"]["reason"].as_str().unwrap().contains(reason), "{status}");
-        self.server.logged(reason);
-    }
+/// Its own words, wherever somebody may ask.
+fn is_degraded(node: &Node, reason: &str) {
+    let server = &node.server;
+    wait_until(&format!("it says {reason}"), || {
+        let answer = server.get("/ready");
+        answer.contains("degraded") && answer.contains(reason)
+    });
+    assert_eq!((server.metric("fleet_away"), server.metric("broker_away")), (1, 0));
+    let status = server.get_local("/status");
+    let status: Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(status["broker"]["standing"], "connected");
+    assert_eq!(status["broker"]["store"]["standing"], "away");
+    assert!(status["broker"]["store"]["reason"].as_str().unwrap().contains(reason), "{status}");
+    server.logged(reason);
 }
 
 /// A member of a channel, whose list nobody looks at.
 fn join(server: &Server, channel: &str, user_id: &str) -> Client {
-    let mut client = Client::connect(server);
-    let channel_data = json!({"user_id": user_id}).to_string();
-    let signed = format!("{}:{channel}:{channel_data}", client.socket_id);
-    let auth = format!("{KEY}:{}", sign(&Secret::new(SECRET), &[&signed]));
-    let data = json!({"channel": channel, "auth": auth, "channel_data": channel_data});
-    client.send(json!({"event": "pusher:subscribe", "data": data}));
-    assert_eq!(client.event()["event"], "pusher_internal:subscription_succeeded");
-    client
+    Member::join(server, channel, user_id).client
 }
 
 #[test]
@@ -78,18 +59,18 @@ fn a_redis_that_refuses_what_is_kept_there_is_named_and_so_is_why() {
         assert_eq!(redis.ask(&format!("ACL SETUSER fanfare {all} {rights}")).as_deref(), Some("+OK\r\n"));
     };
     user("-sadd");
-    let node = Node::start(&format!("redis://fanfare:secret@127.0.0.1:{}", redis.port), |_| ());
-    node.is_ready();
+    let node = &start(&format!("redis://fanfare:secret@127.0.0.1:{}", redis.port), |_| ());
+    is_ready(node);
     let mut one = join(&node.server, CHANNEL, "1");
-    node.is_degraded("NOPERM");
+    is_degraded(node, "NOPERM");
     one.settle();
     user("");
-    node.is_ready();
+    is_ready(node);
     // All of them, from now on.
     user("-evalsha");
-    node.is_degraded("NOPERM");
+    is_degraded(node, "NOPERM");
     user("");
-    node.is_ready();
+    is_ready(node);
 }
 
 #[test]
@@ -97,12 +78,12 @@ fn a_redis_without_memory_is_named() {
     let directory = directory();
     for program in ["redis-server", "valkey-server"] {
         let redis = Redis::start(program, directory.path(), &["--maxmemory-policy", "noeviction"]);
-        let node = Node::start(&redis.url(), |_| ());
-        node.is_ready();
+        let node = &start(&redis.url(), |_| ());
+        is_ready(node);
         assert_eq!(redis.ask("CONFIG SET maxmemory 1").as_deref(), Some("+OK\r\n"));
-        node.is_degraded("OOM");
+        is_degraded(node, "OOM");
         assert_eq!(redis.ask("CONFIG SET maxmemory 0").as_deref(), Some("+OK\r\n"));
-        node.is_ready();
+        is_ready(node);
     }
 }
 
@@ -137,7 +118,7 @@ impl Scene {
         self.redis.restart();
         for (node, before) in self.nodes.iter().zip(before) {
             node.server.logged_times(before + 1, "has its place in the fleet");
-            node.is_ready();
+            is_ready(node);
         }
     }
 
@@ -161,7 +142,7 @@ impl Scene {
 }
 
 fn node(url: &str, receiver: &Receiver) -> Node {
-    let node = Node::start(url, |configuration| {
+    let node = start(url, |configuration| {
         configuration["apps"][0]["webhooks"] = json!([{"url": receiver.url("/")}]);
         configuration["limits"]["webhook_settle_ms"] = 300.into();
     });
@@ -220,7 +201,7 @@ fn what_webhooks_were_told_is_not_told_again_when_redis_has_lost_its_data_and_no
     assert_eq!(scene.redis.ask("FLUSHALL").as_deref(), Some("+OK\r\n"));
     for (node, places) in scene.nodes.iter().zip(places) {
         node.server.logged_times(places + 1, "has its place in the fleet");
-        node.is_ready();
+        is_ready(node);
     }
     assert_eq!(scene.told_until("3"), Vec::<String>::new());
     // All of it is known again.
@@ -236,21 +217,11 @@ fn what_webhooks_were_told_is_not_told_again_when_redis_has_lost_its_data_and_no
     assert_eq!(told, expected);
 }
 
-/// A fixed sequence for a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-}
-
 #[test]
 fn whatever_is_lost_webhooks_are_told_of_every_member_as_often_to_have_come_as_to_have_gone() {
     const CHANNELS: [&str; 2] = ["presence-a", "presence-b"];
     let mut scene = Scene::new(3);
-    let mut dice = Dice(std::env::var("FLEET_SEED").map_or(7, |seed| seed.parse().unwrap()));
+    let mut dice = Dice::new();
     let mut members: Vec<(&str, String, Client)> = Vec::new();
     let mut balance: BTreeMap<String, i64> = BTreeMap::new();
     for round in 0..4 {
@@ -267,7 +238,7 @@ fn whatever_is_lost_webhooks_are_told_of_every_member_as_often_to_have_come_as_t
             if loses { scene.redis.kill() } else { scene.redis.restart() }
         }
         // What happens when data is lost again before all have said what they know is documented, and not looked at.
-        scene.nodes.iter().for_each(Node::is_ready);
+        scene.nodes.iter().for_each(is_ready);
         for note in scene.told_until(&round.to_string()) {
             match note.split_once(' ') {
                 Some(("member_added", who)) => *balance.entry(who.to_owned()).or_default() += 1,

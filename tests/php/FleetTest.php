@@ -120,24 +120,12 @@ final class FleetTest extends TestCase
 
     private function subscribed(RunningServer $server, string $channel, ?string $channelData = null): WebSocket
     {
-        $client = $this->client($server);
-        $text = "{$client->socketId}:{$channel}".($channelData === null ? '' : ":{$channelData}");
-        $data = ['auth' => ChatApplication::KEY.':'.hash_hmac('sha256', $text, ChatApplication::SECRET)];
-
-        return $client->subscribe($channel, $channelData === null ? $data : $data + ['channel_data' => $channelData]);
+        return $this->client($server)->subscribeSigned($channel, $channelData);
     }
 
     private function signedIn(RunningServer $server, string $id): WebSocket
     {
-        $client = $this->client($server);
-        $user = json_encode(['id' => $id], JSON_THROW_ON_ERROR);
-        $client->send('pusher:signin', [
-            'auth' => ChatApplication::KEY.':'.hash_hmac('sha256', "{$client->socketId}::user::{$user}", ChatApplication::SECRET),
-            'user_data' => $user,
-        ]);
-        $client->await('pusher:signin_success');
-
-        return $client->subscribe("#server-to-user-{$id}");
+        return $this->client($server)->signIn($id)->subscribe("#server-to-user-{$id}");
     }
 
     private function client(RunningServer $server): WebSocket

@@ -186,24 +186,17 @@ final class HttpApiTest extends TestCase
 
     private function subscribed(string $channel, ?string $channelData = null): WebSocket
     {
-        $client = new WebSocket($this->server->url.'/app/'.ChatApplication::KEY.'?protocol=7');
-        $text = "{$client->socketId}:{$channel}".($channelData === null ? '' : ":{$channelData}");
-        $data = ['auth' => ChatApplication::KEY.':'.hash_hmac('sha256', $text, ChatApplication::SECRET)];
-
-        return $client->subscribe($channel, $channelData === null ? $data : $data + ['channel_data' => $channelData]);
+        return $this->client()->subscribeSigned($channel, $channelData);
     }
 
     private function signedIn(string $id): WebSocket
     {
-        $client = new WebSocket($this->server->url.'/app/'.ChatApplication::KEY.'?protocol=7');
-        $user = json_encode(['id' => $id], JSON_THROW_ON_ERROR);
-        $client->send('pusher:signin', [
-            'auth' => ChatApplication::KEY.':'.hash_hmac('sha256', "{$client->socketId}::user::{$user}", ChatApplication::SECRET),
-            'user_data' => $user,
-        ]);
-        $client->await('pusher:signin_success');
+        return $this->client()->signIn($id)->subscribe("#server-to-user-{$id}");
+    }
 
-        return $client->subscribe("#server-to-user-{$id}");
+    private function client(): WebSocket
+    {
+        return new WebSocket($this->server->url.'/app/'.ChatApplication::KEY.'?protocol=7');
     }
 
     /**

@@ -122,7 +122,6 @@ impl Client {
                 self.state = State::Subscribed;
                 Ok(Word::Subscribed)
             }
-            Some("pusher_internal:member_added" | "pusher_internal:member_removed") => Ok(Word::Member),
             Some("pusher:ping") => {
                 self.say(&json!({"event": "pusher:pong", "data": {}}))?;
                 Ok(Word::Other)

@@ -261,8 +261,6 @@ fn under_load(samples: &Samples) -> Result<Vec<Line>, Failure> {
 }
 
 fn section(samples: &Samples) -> Result<Section, Failure> {
-    let us = (Unit::Microseconds, 1_000.0);
-    let bytes = (Unit::Bytes, 1.0);
     let line = |what: String, figure: &str, (unit, divisor): (Unit, f64)| -> Result<Line, Failure> {
         Ok(Line::new(what, unit, samples.take(figure, divisor)?))
     };
@@ -278,7 +276,11 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         [("near", "subscriber of the same server"), ("far", "subscriber of the other server")]
     {
         for name in ["p50", "p99"] {
-            lines.push(line(format!("publish → client, {what}, {name}"), &format!("{place} {name}"), us)?);
+            lines.push(line(
+                format!("publish → client, {what}, {name}"),
+                &format!("{place} {name}"),
+                MICROSECONDS,
+            )?);
         }
     }
     for name in ["p50", "p99"] {
@@ -287,9 +289,10 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
         lines.push(Line::new(format!("added by Redis, {name}"), Unit::Microseconds, added));
     }
     for channels in CHANNELS {
-        let what = format!("per event that its clients listen to, of {} channels", amount(channels as f64));
-        lines.push(line(format!("bytes from Redis {what}"), &format!("traffic bytes {channels}"), bytes)?);
-        lines.push(line(format!("CPU of the server {what}"), &format!("traffic cpu {channels}"), us)?);
+        for (figure, what, unit) in TRAFFIC {
+            let what = format!("{what}, of {} channels", amount(channels as f64));
+            lines.push(line(what, &format!("{figure} {channels}"), unit)?);
+        }
     }
     let (least, most) = (CHANNELS[0], CHANNELS[CHANNELS.len() - 1]);
     let growth =

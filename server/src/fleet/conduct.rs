@@ -339,8 +339,9 @@ impl Conduct<'_> {
     /// What waited to be told is lost with everything else. Who was to be gone is said to be once more; who had come and
     /// was not told yet comes again.
     fn grieve(&mut self) {
-        let mut ledger = self.part.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        for Settling { key, turn, .. } in self.settling.drain(..) {
+        let waited = std::mem::take(&mut self.settling);
+        let mut ledger = self.ledger();
+        for Settling { key, turn, .. } in waited {
             match turn {
                 FleetTurn::Removed(user_id) => ledger.is_to_be_gone(&key, Some(&user_id)),
                 FleetTurn::Vacated => ledger.is_to_be_gone(&key, None),
@@ -486,7 +487,7 @@ impl Conduct<'_> {
         if roll.lost {
             return Err(lost());
         }
-        let living: HashSet<LeaseId> = roll.living.iter().copied().collect();
+        let living: HashSet<LeaseId> = roll.living().iter().copied().collect();
         for ((key, app), snapshot) in keys.into_iter().zip(snapshots) {
             self.left_behind.extend(
                 snapshot.owners.iter().map(|owner| owner.lease).filter(|lease| !living.contains(lease)),

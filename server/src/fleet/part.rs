@@ -232,7 +232,7 @@ impl Part {
     /// Takes the answer to a roll call. Gives the leases that have died.
     pub(super) fn take_roll(&self, node: &Node, call: RollCall, roll: &Roll) -> Vec<LeaseId> {
         let mut leases = lock(&self.leases);
-        let dead = leases.take_roll(Instant::now(), call, &roll.living, &roll.run_out);
+        let dead = leases.take_roll(Instant::now(), call, roll.living(), &roll.run_out);
         if !dead.is_empty() {
             drop_leases(node, &dead);
         }

@@ -189,17 +189,18 @@ fn readiness(shard: &Shard) -> Answer {
     if *shard.node.phase.borrow() != Phase::Serving {
         return json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"leaving"}"#.into());
     }
-    let store = shard.node.part.get().map(|part| part.store_standing());
-    let answer = match shard.node.broker.standing() {
-        Standing::Connected if let Some(Standing::Away { reason }) = store => {
-            let reason = format!("what this server knows is not kept in Redis: {reason}");
-            serde_json::json!({"status": "degraded", "reason": reason})
-        }
-        Standing::Connected => serde_json::json!({"status": "ready"}),
-        Standing::Connecting => {
-            serde_json::json!({"status": "degraded", "reason": "Redis has not been reached yet"})
-        }
-        Standing::Away { reason } => serde_json::json!({"status": "degraded", "reason": reason}),
+    let not_kept = || match shard.node.part.get()?.store_standing() {
+        Standing::Away { reason } => Some(format!("what this server knows is not kept in Redis: {reason}")),
+        Standing::Connecting | Standing::Connected => None,
+    };
+    let reason = match shard.node.broker.standing() {
+        Standing::Connected => not_kept(),
+        Standing::Connecting => Some("Redis has not been reached yet".to_owned()),
+        Standing::Away { reason } => Some(reason),
+    };
+    let answer = match reason {
+        None => serde_json::json!({"status": "ready"}),
+        Some(reason) => serde_json::json!({"status": "degraded", "reason": reason}),
     };
     json(StatusCode::OK, answer.to_string())
 }

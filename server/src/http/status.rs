@@ -35,10 +35,6 @@ pub(super) fn render(node: &Node) -> String {
         node.metrics.numbers().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let (attachments, ring) = (node.metrics.attachments.value(), node.metrics.attachments_ring.value());
     let open_files = getrlimit(Resource::Nofile);
-    let mut broker = broker(node);
-    if let Some(since) = node.broker.standing_since() {
-        broker["standing_s"] = since.elapsed().as_secs().into();
-    }
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -60,7 +56,7 @@ pub(super) fn render(node: &Node) -> String {
             "http_connections_max": node.limits.http_connections_max,
             "attachments_max": node.limits.attachments_max,
         },
-        "broker": broker,
+        "broker": broker(node),
         "tails": node.tails.len(),
         "metrics": metrics,
     })
@@ -82,7 +78,14 @@ fn broker(node: &Node) -> Value {
         json!({"standing": standing, "reason": reason})
     });
     let node_id = node.broker.node_id().to_string();
-    json!({"kind": "redis", "node_id": node_id, "standing": standing, "reason": reason, "store": store})
+    json!({
+        "kind": "redis",
+        "node_id": node_id,
+        "standing": standing,
+        "standing_s": node.broker.standing_since().map(|since| since.elapsed().as_secs()),
+        "reason": reason,
+        "store": store,
+    })
 }
 
 fn phase(phase: Phase) -> &'static str {

@@ -50,13 +50,13 @@ final class ListenCommandTest extends TestCase
         $listen = $this->listening();
         $client = $this->client();
 
-        $this->subscribe($client, 'presence-room', '{"user_id":"7"}');
+        $client->subscribeSigned('presence-room', '{"user_id":"7"}');
         $client->send('client-typing', ['on' => true], 'presence-room');
-        $this->subscribe($client, 'private-orders');
+        $client->subscribeSigned('private-orders');
         $client->send('client-seen', ['id' => 1], 'private-orders');
-        $this->signIn($client, '8');
+        $client->signIn('8');
         $client->send('client-seen', ['id' => 2], 'private-orders');
-        $this->subscribe($client, 'cache-prices');
+        $client->subscribeSigned('cache-prices');
         $client->send('pusher:unsubscribe', ['channel' => 'presence-room']);
 
         $told = [];
@@ -103,7 +103,7 @@ final class ListenCommandTest extends TestCase
         $this->scratch->file('app/wait', '');
         $killed = $this->listening();
         $client = $this->client();
-        $this->subscribe($client, 'orders');
+        $client->subscribeSigned('orders');
         $first = $this->event($killed);
         self::assertSame(['ChannelOccupied', 'orders'], [$first['event'], $first['of']['channel']]);
         $killed->signal(SIGKILL)->exitCode();
@@ -116,7 +116,7 @@ final class ListenCommandTest extends TestCase
 
         // What it was done with does not come again.
         $last = $this->listening();
-        $this->subscribe($client, 'news');
+        $client->subscribeSigned('news');
         self::assertSame('news', $this->event($last)['of']['channel']);
         self::assertSame(0, $last->signal(SIGINT)->exitCode());
     }
@@ -125,7 +125,7 @@ final class ListenCommandTest extends TestCase
     {
         $this->serve(limits: ['client_events_per_s' => 1_000_000, 'webhook_batch_events_max' => 7]);
         $client = $this->client();
-        $this->subscribe($client, 'private-orders');
+        $client->subscribeSigned('private-orders');
         $names = array_map(static fn (int $n): string => "client-{$n}", range(0, 299));
 
         foreach ($names as $name) {
@@ -156,7 +156,7 @@ final class ListenCommandTest extends TestCase
         $this->scratch->file('app/wait', '');
         $listen = $this->listening();
         $client = $this->client();
-        $this->subscribe($client, 'orders');
+        $client->subscribeSigned('orders');
         $this->event($listen);
         $listen->signal(SIGTERM);
         unlink($this->scratch->path('app/wait'));
@@ -175,7 +175,7 @@ final class ListenCommandTest extends TestCase
 
         $listen = $this->listening();
         $client = $this->client();
-        $this->subscribe($client, 'presence-room', '{"user_id":"7"}');
+        $client->subscribeSigned('presence-room', '{"user_id":"7"}');
         $client->send('client-typing', ['on' => true], 'presence-room');
         $listen->line('client-typing');
         self::assertSame(0, $listen->signal(SIGTERM)->exitCode());
@@ -194,7 +194,7 @@ final class ListenCommandTest extends TestCase
         $this->scratch->file('app/throw', '');
         $listen = $this->listening('--tries=3', '--backoff=0');
         $client = $this->client();
-        $this->subscribe($client, 'orders');
+        $client->subscribeSigned('orders');
         $first = $this->event($listen);
         self::assertSame([$first, $first], [$this->event($listen), $this->event($listen)]);
         $listen->line('threw the listener is broken (RuntimeException) 3 times. It is reported and left behind.');
@@ -202,7 +202,7 @@ final class ListenCommandTest extends TestCase
         self::assertSame(1, substr_count($this->application->read('storage/logs/laravel.log'), 'local.ERROR: the listener is broken'));
 
         unlink($this->scratch->path('app/throw'));
-        $this->subscribe($client, 'news');
+        $client->subscribeSigned('news');
         self::assertSame('news', $this->event($listen)['of']['channel']);
         self::assertSame(0, $listen->signal(SIGTERM)->exitCode());
     }
@@ -213,7 +213,7 @@ final class ListenCommandTest extends TestCase
         $this->scratch->file('app/throw', '');
         $listen = $this->listening('--tries=0', '--backoff=0.001');
         $client = $this->client();
-        $this->subscribe($client, 'orders');
+        $client->subscribeSigned('orders');
 
         for ($tries = 0; $tries < 5; $tries++) {
             $first = $this->event($listen);
@@ -231,7 +231,7 @@ final class ListenCommandTest extends TestCase
         $client = $this->client();
 
         for ($n = 0; $n < 20; $n++) {
-            $this->subscribe($client, "channel-{$n}");
+            $client->subscribeSigned("channel-{$n}");
         }
 
         $this->metric('listener_events_dropped_total', 13);
@@ -253,7 +253,7 @@ final class ListenCommandTest extends TestCase
             $this->serve();
             $listen->line('Listening to what happens in the app test');
             $client = $this->client();
-            $this->subscribe($client, $channel);
+            $client->subscribeSigned($channel);
             self::assertSame($channel, $this->event($listen)['of']['channel']);
             $client->close();
             $this->server?->stop();
@@ -326,7 +326,7 @@ final class ListenCommandTest extends TestCase
 
         foreach (['--once', '--max-events=1', '--max-time=1', '--memory=1'] as $option) {
             $listen = $this->application->artisan(['fanfare:listen', $option]);
-            $this->subscribe($client, 'channel'.$option);
+            $client->subscribeSigned('channel'.$option);
             self::assertSame(0, $listen->exitCode(), $listen->transcript);
         }
 
@@ -383,22 +383,6 @@ final class ListenCommandTest extends TestCase
     private function client(): WebSocket
     {
         return new WebSocket("{$this->server?->url}/app/".ChatApplication::KEY.'?protocol=7');
-    }
-
-    private function subscribe(WebSocket $client, string $channel, string $member = ''): void
-    {
-        $text = "{$client->socketId}:{$channel}".($member === '' ? '' : ":{$member}");
-        $auth = ['auth' => ChatApplication::KEY.':'.hash_hmac('sha256', $text, ChatApplication::SECRET)];
-        $client->send('pusher:subscribe', ['channel' => $channel] + $auth + array_filter(['channel_data' => $member]));
-        $client->await('pusher_internal:subscription_succeeded');
-    }
-
-    private function signIn(WebSocket $client, string $user): void
-    {
-        $data = json_encode(['id' => $user], JSON_THROW_ON_ERROR);
-        $auth = ChatApplication::KEY.':'.hash_hmac('sha256', "{$client->socketId}::user::{$data}", ChatApplication::SECRET);
-        $client->send('pusher:signin', ['auth' => $auth, 'user_data' => $data]);
-        $client->await('pusher:signin_success');
     }
 
     /**

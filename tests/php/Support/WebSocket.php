@@ -72,6 +72,34 @@ final class WebSocket
     }
 
     /**
+     * The same as the chat application lets it in.
+     *
+     * @param  string|null  $channelData  JSON, of a presence channel
+     */
+    public function subscribeSigned(string $channel, ?string $channelData = null): self
+    {
+        $text = "{$this->socketId}:{$channel}".($channelData === null ? '' : ":{$channelData}");
+        $data = ['auth' => ChatApplication::KEY.':'.hash_hmac('sha256', $text, ChatApplication::SECRET)];
+
+        return $this->subscribe($channel, $channelData === null ? $data : $data + ['channel_data' => $channelData]);
+    }
+
+    /**
+     * Signs in as a user of the chat application.
+     */
+    public function signIn(string $id): self
+    {
+        $user = json_encode(['id' => $id], JSON_THROW_ON_ERROR);
+        $this->send('pusher:signin', [
+            'auth' => ChatApplication::KEY.':'.hash_hmac('sha256', "{$this->socketId}::user::{$user}", ChatApplication::SECRET),
+            'user_data' => $user,
+        ]);
+        $this->await('pusher:signin_success');
+
+        return $this;
+    }
+
+    /**
      * Waits for the next event that is not of the protocol.
      *
      * @return array{event: string, channel: string, data: string}

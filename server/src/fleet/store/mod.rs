@@ -69,8 +69,6 @@ impl Key {
 pub struct Roll {
     /// Whether the own lease is held.
     pub held: bool,
-    /// All that live, the own one among them.
-    pub living: Arc<[LeaseId]>,
     /// Those that have run out and are still to be reaped.
     pub run_out: Vec<LeaseId>,
     /// What is held, if it is.
@@ -79,6 +77,13 @@ pub struct Roll {
     pub lost: bool,
     /// Whether all regroup after that: nodes may still say again what was told before.
     pub regroups: bool,
+}
+
+impl Roll {
+    /// All that live, the own one among them.
+    pub fn living(&self) -> &[LeaseId] {
+        &self.holding.roll.1
+    }
 }
 
 /// What a node knows of the store, for as long as it runs: by this it sees that data was lost.
@@ -199,8 +204,8 @@ impl<C: ConnectionLike> Store<C> {
         };
         let is_known = state == holding.roll.0;
         let living = if is_known { Arc::clone(&holding.roll.1) } else { read(living).into() };
-        let holding = Holding { epoch, until_ms, roll: (state, Arc::clone(&living)) };
-        Ok(Roll { held, living, run_out: read(run_out), holding, lost, regroups })
+        let holding = Holding { epoch, until_ms, roll: (state, living) };
+        Ok(Roll { held, run_out: read(run_out), holding, lost, regroups })
     }
 
     /// Writes words, those about one channel in their order; `regroups` as the last roll call said. Gives what each
