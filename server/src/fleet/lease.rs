@@ -1,14 +1,18 @@
 //! Which leases live.
 //!
 //! A node owns facts under a lease that it renews. Owns when the others take a lease for dead: when a roll call, asked
-//! for after it was last heard of, does not have it. Nobody is found dead before the own link has been up for the span of a
-//! lease: until then a lease may have run out because nobody could renew it. Dead is for ever; a node whose lease has died,
-//! or that was cut off, takes another, so no message under the old one can bring anything back. Leaves to others how leases are kept
-//! and the roll is called; the time is given.
+//! for after it was last heard of, does not have it. Nobody is found dead while that may be due to Redis: each who could
+//! be cut off has the span of a lease to come back, from the moment at which this node had an answer again after it had
+//! none for [so long](Leases::gap), or at which data was lost. A link that is made anew in less time changes nothing: who
+//! does not come back meanwhile has had nearly all of a span to do so. Dead is for ever; a node whose lease has died, or
+//! that was cut off, takes another, so no message under the old one can bring anything back. Leaves to others how leases
+//! are kept and the roll is called; the time is given.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
+
+use crate::broker::NodeId;
 
 /// A lease: random, drawn by the node that takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,17 +33,26 @@ impl LeaseId {
     }
 }
 
+/// How often a lease is renewed that lives for `span`.
+pub fn renewal(span: Duration) -> Duration {
+    (span / 15).clamp(Duration::from_millis(100), Duration::from_secs(1))
+}
+
 /// What a node knows of the others' leases.
 #[derive(Debug)]
 pub struct Leases {
     /// How long a lease lives that is not renewed.
     span: Duration,
     known: BTreeMap<LeaseId, Known>,
-    /// Since when the link is up; a moment before anything when it never was.
-    up_since: Option<Instant>,
-    /// Whether everything was read since then.
+    /// Whether there is a link over which the roll is called.
+    is_up: bool,
+    /// When the roll was answered last.
+    answered: Option<Instant>,
+    /// Since when who does not answer is to blame for it; none before the first answer.
+    judges_since: Option<Instant>,
+    /// Whether everything was read since the link is up.
     caught_up: bool,
-    /// Given back by their nodes, and the number of roll calls that had been asked for by then.
+    /// Given back by their nodes or reaped, and the number of roll calls that had been asked for by then.
     given_back: Vec<(LeaseId, u64)>,
     /// Counts roll calls: what is heard after one was asked for is not judged by it.
     call: u64,
@@ -53,6 +66,8 @@ enum Known {
         heard: u64,
         /// Whether the last roll call had it.
         answered: bool,
+        /// Whose it is, once a word under it was heard.
+        node: Option<NodeId>,
     },
     /// Dead; forgotten when nothing under it can be on its way any more.
     Dead { since: Instant },
@@ -63,23 +78,41 @@ enum Known {
 #[must_use = "without its answer nobody is found dead"]
 pub struct RollCall(u64);
 
+/// Leases under which nothing is held any more, by a roll call.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use = "what was held under them is to be dropped"]
+pub struct Gone {
+    /// Their nodes did not renew them in time.
+    pub dead: Vec<LeaseId>,
+    /// Their nodes have given them back, or somebody has reaped them before they were found dead here.
+    pub given_back: Vec<LeaseId>,
+}
+
+impl Gone {
+    /// Both.
+    pub fn all(&self) -> Vec<LeaseId> {
+        self.dead.iter().chain(&self.given_back).copied().collect()
+    }
+}
+
 impl Leases {
     /// None are known; each lives for `span` when it is not renewed.
     pub fn new(span: Duration) -> Self {
         Self {
             span,
             known: BTreeMap::new(),
-            up_since: None,
+            is_up: false,
+            answered: None,
+            judges_since: None,
             caught_up: false,
             given_back: Vec::new(),
             call: 0,
         }
     }
 
-    /// The link to the others is up again. For the span of a lease nobody is found dead: those who were cut off as well, or
-    /// whose leases were lost with everything else, have that time to come back.
-    pub fn link_is_up(&mut self, now: Instant) {
-        self.up_since = Some(now);
+    /// A link is there again. What others said meanwhile was missed.
+    pub fn link_is_up(&mut self) {
+        self.is_up = true;
         self.caught_up = false;
         for known in self.known.values_mut() {
             if let Known::Living { answered, .. } = known {
@@ -88,10 +121,15 @@ impl Leases {
         }
     }
 
-    /// The link is lost: nobody can be told dead from cut off.
+    /// The link is lost.
     pub fn link_is_down(&mut self) {
-        self.up_since = None;
+        self.is_up = false;
         self.caught_up = false;
+    }
+
+    /// Whether there is a link: else the roll is the one that was called last before it was lost.
+    pub fn is_up(&self) -> bool {
+        self.is_up
     }
 
     /// Everything was read since the link is up.
@@ -99,22 +137,43 @@ impl Leases {
         self.caught_up = true;
     }
 
-    /// Whether the link has been up for long enough to tell dead from cut off.
-    pub fn is_settled(&self, now: Instant) -> bool {
-        self.up_since.is_some_and(|since| now.saturating_duration_since(since) >= self.span)
+    /// For the span of a lease from now nobody is found dead: leases may have run out, or be missing, though their nodes
+    /// live.
+    pub fn spare_all(&mut self, now: Instant) {
+        self.judges_since = Some(now);
     }
 
-    /// A word or a snapshot came under this lease; whether it counts.
-    pub fn hear(&mut self, lease: LeaseId) -> bool {
+    /// Without an answer for so long, Redis may have been away for everybody. Short, so that the others are back within
+    /// the rest of the span: they look for it at pauses that are not longer than it has been away.
+    fn gap(&self) -> Duration {
+        self.span / 4
+    }
+
+    /// Whether who does not answer is dead, and not only cut off as this node was.
+    pub fn is_settled(&self, now: Instant) -> bool {
+        self.judges_since.is_some_and(|since| now.saturating_duration_since(since) >= self.span)
+    }
+
+    /// A word of this node, or a snapshot, came under this lease; whether it counts.
+    pub fn hear(&mut self, lease: LeaseId, from: Option<NodeId>) -> bool {
         let call = self.call;
-        let known = self.known.entry(lease).or_insert(Known::Living { heard: call, answered: false });
-        match known {
-            Known::Living { heard, .. } => {
+        let unheard = Known::Living { heard: call, answered: false, node: None };
+        match self.known.entry(lease).or_insert(unheard) {
+            Known::Living { heard, node, .. } => {
                 *heard = call;
+                *node = node.or(from);
                 true
             }
             Known::Dead { .. } => false,
         }
+    }
+
+    /// The other leases of a node, which it will give back: it says everything again under this one.
+    pub fn before(&self, lease: LeaseId, of: NodeId) -> Vec<LeaseId> {
+        let is_before = |(other, known): &(&LeaseId, &Known)| {
+            **other != lease && matches!(known, Known::Living { node: Some(node), .. } if *node == of)
+        };
+        self.known.iter().filter(is_before).map(|(lease, _)| *lease).collect()
     }
 
     /// Whether the last roll call had this lease: then what a snapshot does not have under it is not there.
@@ -137,40 +196,59 @@ impl Leases {
     }
 
     /// The answer to a roll call: every lease that lives, and those known to have run out, which cannot live again. Gives
-    /// those of them that were not known to be dead, those that are on neither list and should be, and those that were
-    /// given back before it was asked for: what was held under them is to be dropped.
+    /// those that were not known to be gone. Not before everything was read: a node that has taken another lease may have
+    /// said so meanwhile.
     pub fn take_roll(
         &mut self,
         now: Instant,
         call: RollCall,
         living: &[LeaseId],
         run_out: &[LeaseId],
-    ) -> Vec<LeaseId> {
+    ) -> Gone {
+        if self.answered.is_none_or(|last| now.saturating_duration_since(last) > self.gap()) {
+            self.spare_all(now);
+        }
+        self.answered = Some(now);
         for lease in living {
-            let known = self.known.entry(*lease).or_insert(Known::Living { heard: 0, answered: true });
-            if let Known::Living { answered, .. } = known {
+            let unheard = Known::Living { heard: 0, answered: true, node: None };
+            if let Known::Living { answered, .. } = self.known.entry(*lease).or_insert(unheard) {
                 *answered = true;
             }
         }
-        let mut dead: Vec<LeaseId> = Vec::new();
-        let is_settled = self.is_settled(now);
-        if is_settled {
-            dead.extend(run_out.iter().filter(|lease| self.end(now, **lease)));
-        }
-        if self.caught_up {
-            let due: Vec<_> = self.given_back.extract_if(.., |(_, heard)| *heard < call.0).collect();
-            dead.extend(due.into_iter().map(|(lease, _)| lease).filter(|lease| self.end(now, *lease)));
-        }
-        let living: HashSet<LeaseId> = living.iter().copied().collect();
+        let (living, run_out): (HashSet<_>, HashSet<_>) = (living.iter().collect(), run_out.iter().collect());
+        let (is_settled, caught_up) = (self.is_settled(now), self.caught_up);
+        let mut gone = Gone::default();
         for (lease, known) in &mut self.known {
-            let Known::Living { heard, answered } = known else { continue };
+            let Known::Living { heard, answered, .. } = known else { continue };
             if living.contains(lease) {
                 continue;
             }
             *answered = false;
-            if is_settled && *heard < call.0 {
-                dead.push(*lease);
-                *known = Known::Dead { since: now };
+            let is_given_back = self.given_back.iter().any(|(other, _)| other == lease);
+            if is_given_back || !is_settled {
+                continue;
+            }
+            if run_out.contains(lease) {
+                gone.dead.extend(caught_up.then_some(*lease));
+            } else if *heard < call.0 {
+                // The news of it is still on its way, or was missed.
+                self.given_back.push((*lease, call.0));
+            }
+        }
+        gone.dead.iter().for_each(|lease| self.end(now, *lease));
+        if is_settled {
+            // Of these nothing was heard; what comes under one later does not count.
+            for lease in run_out {
+                self.known.entry(*lease).or_insert(Known::Dead { since: now });
+            }
+        }
+        if caught_up {
+            let due: Vec<_> = self.given_back.extract_if(.., |(_, noted)| *noted < call.0).collect();
+            for (lease, _) in due {
+                if !matches!(self.known.get(&lease), Some(Known::Dead { .. })) {
+                    gone.given_back.push(lease);
+                    self.end(now, lease);
+                }
             }
         }
         let remembered = self.span * 4;
@@ -178,18 +256,18 @@ impl Leases {
             Known::Living { .. } => true,
             Known::Dead { since } => now.saturating_duration_since(*since) < remembered,
         });
-        dead
+        gone
     }
 
-    /// A lease was given back: its node holds everything under another by now. It is dropped with the next roll call, when
-    /// everything was read that was said meanwhile: the news may be here before what it is about.
+    /// A lease was given back or reaped: its node, if it lives, holds everything under another by now. It is dropped with the
+    /// next roll call, when everything was read that was said meanwhile: the news may be here before what it is about.
     pub fn give_back(&mut self, lease: LeaseId) {
         self.given_back.push((lease, self.call));
     }
 
-    /// A lease has ended; whether that was news.
-    pub fn end(&mut self, now: Instant, lease: LeaseId) -> bool {
-        !matches!(self.known.insert(lease, Known::Dead { since: now }), Some(Known::Dead { .. }))
+    /// A lease has ended.
+    pub fn end(&mut self, now: Instant, lease: LeaseId) {
+        self.known.insert(lease, Known::Dead { since: now });
     }
 }
 
@@ -198,8 +276,44 @@ mod tests {
     use super::*;
 
     const SPAN: Duration = Duration::from_secs(15);
+    const STEP: Duration = Duration::from_secs(1);
     const ONE: LeaseId = LeaseId(1);
     const TWO: LeaseId = LeaseId(2);
+    const NONE: &[LeaseId] = &[];
+
+    /// The roll is called every second; everything is read.
+    struct Scene {
+        now: Instant,
+        leases: Leases,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let mut leases = Leases::new(SPAN);
+            leases.link_is_up();
+            leases.has_caught_up();
+            Self { now: Instant::now(), leases }
+        }
+
+        fn hears(&mut self, lease: LeaseId) -> bool {
+            self.leases.hear(lease, Some(NodeId(lease.0)))
+        }
+
+        /// The answer of the next roll call: who is dead, and who is gone otherwise.
+        fn roll(&mut self, living: &[LeaseId], run_out: &[LeaseId]) -> [Vec<LeaseId>; 2] {
+            self.now += STEP;
+            let call = self.leases.call_roll();
+            let Gone { dead, given_back } = self.leases.take_roll(self.now, call, living, run_out);
+            [dead, given_back]
+        }
+
+        /// Until who does not answer is to blame for it.
+        fn settle(&mut self, living: &[LeaseId], run_out: &[LeaseId]) {
+            while !self.leases.is_settled(self.now + STEP) {
+                assert_eq!(self.roll(living, run_out), [NONE, NONE]);
+            }
+        }
+    }
 
     #[test]
     fn ids_are_read_as_they_are_written() {
@@ -213,76 +327,79 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_does_not_answer_is_dead_for_ever_once_the_link_has_been_up_for_its_span() {
-        let (start, mut leases) = (Instant::now(), Leases::new(SPAN));
-        leases.link_is_up(start);
-        assert!(leases.hear(ONE) && leases.hear(TWO));
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start, call, &[ONE], &[]), []);
-        assert_eq!(leases.living().collect::<Vec<_>>(), [ONE]);
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start + SPAN, call, &[ONE], &[]), [TWO]);
-        assert!(!leases.hear(TWO), "it may not come back");
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start + SPAN, call, &[ONE, TWO], &[]), []);
-        assert!(!leases.is_living(TWO));
+    fn a_lease_that_has_run_out_is_dead_for_ever_once_the_roll_was_answered_for_its_span() {
+        let mut scene = Scene::new();
+        assert!(scene.hears(ONE) && scene.hears(TWO));
+        scene.settle(&[ONE], &[TWO]);
+        assert_eq!(scene.leases.living().collect::<Vec<_>>(), [ONE]);
+        assert_eq!(scene.roll(&[ONE], &[TWO]), [[TWO].as_slice(), NONE]);
+        assert!(!scene.hears(TWO), "it may not come back");
+        assert_eq!(scene.roll(&[ONE, TWO], &[]), [NONE, NONE]);
+        assert!(!scene.leases.is_living(TWO));
+        assert_eq!(scene.roll(&[ONE], &[LeaseId(3)]), [NONE, NONE]);
+        assert!(!scene.hears(LeaseId(3)), "nothing was heard of it before");
     }
 
     #[test]
-    fn what_is_heard_after_the_roll_was_called_is_not_judged_by_it() {
-        let (start, mut leases) = (Instant::now(), Leases::new(SPAN));
-        leases.link_is_up(start);
-        let call = leases.call_roll();
-        assert!(leases.hear(ONE));
-        assert_eq!(leases.take_roll(start + SPAN, call, &[], &[]), []);
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start + SPAN, call, &[], &[]), [ONE]);
+    fn a_lease_that_is_missing_is_dropped_with_the_next_roll_call_and_not_when_it_was_heard_since() {
+        let mut scene = Scene::new();
+        scene.settle(&[], &[]);
+        let call = scene.leases.call_roll();
+        assert!(scene.hears(ONE));
+        assert_eq!(scene.leases.take_roll(scene.now, call, &[], &[]), Gone::default());
+        assert_eq!(scene.roll(&[], &[]), [NONE, NONE]);
+        assert_eq!(scene.roll(&[], &[]), [NONE, [ONE].as_slice()]);
     }
 
     #[test]
-    fn after_a_cut_everybody_has_time_to_come_back_and_who_gives_a_lease_back_is_gone_at_once() {
-        let (start, mut leases) = (Instant::now(), Leases::new(SPAN));
-        leases.link_is_up(start);
-        leases.hear(ONE);
-        leases.hear(TWO);
-        leases.link_is_down();
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start + SPAN * 2, call, &[], &[]), []);
-        leases.link_is_up(start + SPAN * 2);
-        assert!(leases.end(start + SPAN * 2, TWO));
-        assert!(!leases.end(start + SPAN * 2, TWO));
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start + SPAN * 2, call, &[], &[]), []);
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start + SPAN * 3, call, &[], &[]), [ONE]);
+    fn a_link_that_is_back_soon_delays_nothing_but_until_everything_is_read() {
+        let mut scene = Scene::new();
+        scene.hears(ONE);
+        scene.settle(&[ONE], &[]);
+        scene.leases.link_is_down();
+        scene.leases.link_is_up();
+        assert_eq!(scene.roll(&[], &[ONE]), [NONE, NONE]);
+        scene.leases.has_caught_up();
+        assert_eq!(scene.roll(&[], &[ONE]), [[ONE].as_slice(), NONE]);
     }
 
     #[test]
-    fn a_lease_that_has_run_out_is_dead_whenever_it_was_heard_of_but_not_because_all_were_cut_off() {
-        let (start, mut leases) = (Instant::now(), Leases::new(SPAN));
-        leases.link_is_up(start);
-        let call = leases.call_roll();
-        assert!(leases.hear(ONE));
-        assert_eq!(leases.take_roll(start, call, &[], &[ONE, TWO]), []);
-        assert!(leases.hear(ONE));
-        assert_eq!(leases.take_roll(start + SPAN, call, &[], &[ONE, TWO]), [ONE, TWO]);
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start + SPAN, call, &[], &[ONE]), [], "known");
-        assert!(!leases.hear(ONE));
+    fn after_a_gap_everybody_has_time_to_come_back() {
+        let mut scene = Scene::new();
+        scene.hears(ONE);
+        scene.settle(&[ONE], &[]);
+        scene.now += SPAN;
+        assert_eq!(scene.roll(&[], &[ONE]), [NONE, NONE]);
+        scene.settle(&[], &[ONE]);
+        assert_eq!(scene.roll(&[], &[ONE]), [[ONE].as_slice(), NONE]);
+        scene.hears(TWO);
+        scene.leases.spare_all(scene.now);
+        scene.settle(&[], &[TWO]);
+        assert_eq!(scene.roll(&[], &[TWO]), [[TWO].as_slice(), NONE]);
     }
 
     #[test]
     fn a_lease_that_is_given_back_is_dropped_with_the_next_roll_call_once_everything_was_read() {
-        let (start, mut leases) = (Instant::now(), Leases::new(SPAN));
-        leases.link_is_up(start);
-        leases.hear(ONE);
-        let before = leases.call_roll();
-        leases.give_back(ONE);
-        let call = leases.call_roll();
-        assert_eq!(leases.take_roll(start, call, &[], &[]), []);
-        leases.has_caught_up();
-        assert_eq!(leases.take_roll(start, before, &[], &[]), []);
-        assert_eq!(leases.take_roll(start, call, &[], &[]), [ONE]);
-        assert!(!leases.hear(ONE));
+        let mut scene = Scene::new();
+        scene.leases.link_is_up();
+        scene.hears(ONE);
+        let before = scene.leases.call_roll();
+        scene.leases.give_back(ONE);
+        assert_eq!(scene.roll(&[], &[]), [NONE, NONE]);
+        scene.leases.has_caught_up();
+        assert_eq!(scene.leases.take_roll(scene.now, before, &[], &[]), Gone::default());
+        assert_eq!(scene.roll(&[], &[ONE]), [NONE, [ONE].as_slice()]);
+        assert!(!scene.hears(ONE));
+    }
+
+    #[test]
+    fn the_leases_of_a_node_before_the_present_one_are_known_while_they_live() {
+        let mut scene = Scene::new();
+        let node = NodeId(7);
+        assert!(scene.leases.hear(ONE, Some(node)) && scene.leases.hear(TWO, Some(node)));
+        assert!(scene.leases.hear(LeaseId(3), Some(NodeId(8))) && scene.leases.hear(LeaseId(4), None));
+        assert_eq!(scene.leases.before(TWO, node), [ONE]);
+        scene.leases.end(scene.now, ONE);
+        assert_eq!(scene.leases.before(TWO, node), NONE);
     }
 }

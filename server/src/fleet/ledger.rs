@@ -67,6 +67,11 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         self.lease
     }
 
+    /// Whether others hold something about a channel under the present lease, or are about to.
+    pub fn has_said(&self, key: &K) -> bool {
+        self.pages.get(key).is_some_and(|page| page.prev != 0)
+    }
+
     /// How many channels there are facts about.
     pub fn len(&self) -> usize {
         self.pages.len()

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::frames::{About, Answer, Message, Question, Terminate};
-use super::lease::RollCall;
+use super::lease::{Gone, RollCall};
 use super::replica::Heard;
 use super::store::{self, Key, Roll};
 use super::{LeaseId, Leases, Ledger, Snapshot, Word};
@@ -153,7 +153,7 @@ impl Part {
         match Message::decode(header, body) {
             Ok(Message::Word(word)) => {
                 if let Topic::Channel { app, channel } = topic {
-                    self.hear_word(node, app, channel, word);
+                    self.hear_word(node, header.origin, app, channel, word);
                 }
             }
             Ok(Message::Question(token, question)) => {
@@ -178,16 +178,17 @@ impl Part {
         }
     }
 
-    fn hear_word(&self, node: &Node, app: &str, channel: &Arc<str>, word: Word) {
+    fn hear_word(&self, node: &Node, origin: NodeId, app: &str, channel: &Arc<str>, word: Word) {
         let Some(app) = node.apps.by_id(app) else { return };
         let own = lock(&self.ledger).lease();
         let mut leases = lock(&self.leases);
-        if word.lease == own || !leases.hear(word.lease) {
+        if word.lease == own || !leases.hear(word.lease, Some(origin)) {
             return;
         }
+        let before = if word.prev == 0 { leases.before(word.lease, origin) } else { Vec::new() };
         let heard = match store::user_of(channel) {
             Some(user_id) => app.users.hear(user_id, word, |change| node.user_changed(&app, change)),
-            None => app.directory.hear(channel, word, |change| node.changed(&app, channel, change)),
+            None => app.directory.hear(channel, word, &before, |change| node.changed(&app, channel, change)),
         };
         drop(leases);
         if heard == Some(Heard::Gap) {
@@ -196,18 +197,24 @@ impl Part {
         }
     }
 
-    /// The link is there: everything will be said again under another lease, and the old one given back after that.
-    pub(super) fn begin(&self, lease: LeaseId, link_is_new: bool, lost: bool) -> LeaseId {
-        let now = Instant::now();
+    /// A link to where facts are kept is there.
+    pub(super) fn link_is_up(&self) {
+        lock(&self.leases).link_is_up();
+    }
+
+    /// Everything will be said under this lease, and the one before given back after that.
+    pub(super) fn begin(&self, lease: LeaseId, lost: bool) {
         let mut leases = lock(&self.leases);
-        if link_is_new || lost {
-            leases.link_is_up(now);
-        }
         let mut ledger = lock(&self.ledger);
-        let old = ledger.lease();
-        leases.end(now, old);
+        if lease != ledger.lease() {
+            leases.end(Instant::now(), ledger.lease());
+        }
         ledger.begin(lease, lost);
-        old
+    }
+
+    /// Nobody is found dead for a while: see [`Leases::spare_all`].
+    pub(super) fn spare_all(&self) {
+        lock(&self.leases).spare_all(Instant::now());
     }
 
     /// The link is lost: who cannot be heard is not dead for that.
@@ -229,15 +236,16 @@ impl Part {
         lock(&self.leases).call_roll()
     }
 
-    /// Takes the answer to a roll call. Gives the leases that have died.
-    pub(super) fn take_roll(&self, node: &Node, call: RollCall, roll: &Roll) -> Vec<LeaseId> {
+    /// Takes the answer to a roll call. Gives how many leases have died.
+    pub(super) fn take_roll(&self, node: &Node, call: RollCall, roll: &Roll) -> usize {
         let mut leases = lock(&self.leases);
-        let dead = leases.take_roll(Instant::now(), call, roll.living(), &roll.run_out);
-        if !dead.is_empty() {
-            drop_leases(node, &dead);
+        let gone: Gone = leases.take_roll(Instant::now(), call, roll.living(), &roll.run_out);
+        let all = gone.all();
+        if !all.is_empty() {
+            drop_leases(node, &all);
         }
         node.metrics.fleet_nodes.set(leases.living().count() as u64);
-        dead
+        gone.dead.len()
     }
 
     /// Takes a snapshot; whether another one is to be asked for.
@@ -245,7 +253,7 @@ impl Part {
         let Some(app) = node.apps.by_id(&key.app) else { return false };
         let own = lock(&self.ledger).lease();
         let mut leases = lock(&self.leases);
-        let counts = |lease| lease != own && leases.hear(lease);
+        let counts = |lease| lease != own && leases.hear(lease, None);
         match store::user_of(&key.channel) {
             Some(user_id) => {
                 let tell = |change: UserChange<'_>| node.user_changed(&app, change);

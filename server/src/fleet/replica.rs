@@ -41,7 +41,8 @@ pub struct Owner {
 
 #[derive(Debug, Default)]
 struct Held {
-    words: Vec<Word>,
+    /// With the leases before, as [`Replica::hear`] was given them.
+    words: Vec<(Word, Vec<LeaseId>)>,
     /// Whether some were let go.
     overflowed: bool,
 }
@@ -99,11 +100,18 @@ impl Replica {
         self.owners.iter().map(|owner| u64::from(owner.subscriptions)).sum()
     }
 
-    /// Hears a word of a living owner.
-    pub fn hear(&mut self, members: &mut Members, word: Word, turns: &mut Vec<Turn>) -> Heard {
+    /// Hears a word of a living owner; `before` are leases that its node still has and will give back. Who subscribes there
+    /// is counted under the one of the word from its first word on, and not twice.
+    pub fn hear(
+        &mut self,
+        members: &mut Members,
+        word: Word,
+        before: &[LeaseId],
+        turns: &mut Vec<Turn>,
+    ) -> Heard {
         if let Some(held) = &mut self.held {
             if held.words.len() < HELD_WORDS_MAX {
-                held.words.push(word);
+                held.words.push((word, before.to_vec()));
             } else {
                 held.overflowed = true;
             }
@@ -117,6 +125,10 @@ impl Replica {
         if word.prev != 0 && last != Some(word.prev) {
             return Heard::Gap;
         }
+        self.owners
+            .iter_mut()
+            .filter(|owner| before.contains(&owner.lease))
+            .for_each(|owner| owner.subscriptions = 0);
         let owner = Owner { lease: word.lease, seq: word.seq, subscriptions: word.subscriptions };
         match at {
             Some(at) => self.owners[at] = owner,
@@ -160,8 +172,8 @@ impl Replica {
         });
         self.owners.extend(snapshot.owners);
         let mut again = held.overflowed;
-        for word in held.words {
-            again |= counts(word.lease) && self.hear(members, word, turns) == Heard::Gap;
+        for (word, before) in held.words {
+            again |= counts(word.lease) && self.hear(members, word, &before, turns) == Heard::Gap;
         }
         again
     }
@@ -174,7 +186,7 @@ impl Replica {
             turns.extend(gone.into_iter().map(Turn::Removed));
         }
         if let Some(held) = &mut self.held {
-            held.words.retain(|word| word.lease != lease);
+            held.words.retain(|(word, _)| word.lease != lease);
         }
     }
 }
@@ -239,7 +251,7 @@ mod tests {
     impl Scene {
         fn hear(&mut self, word: Word) -> (Heard, Vec<String>) {
             let mut turns = Vec::new();
-            let heard = self.replica.hear(&mut self.members, word, &mut turns);
+            let heard = self.replica.hear(&mut self.members, word, &[], &mut turns);
             (heard, note(turns))
         }
 
@@ -322,6 +334,26 @@ mod tests {
         scene.replica.drop_lease(&mut scene.members, TWO, &mut turns);
         assert_eq!(note(turns), ["-1", "-2"]);
         assert_eq!(scene.replica.subscriptions(), 0);
+    }
+
+    #[test]
+    fn who_is_said_again_under_another_lease_is_counted_once_and_is_a_member_throughout() {
+        for is_held in [false, true] {
+            let mut scene = Scene::default();
+            assert_eq!(scene.hear(word(ONE, 0, 1, 2, &["+1", "+2"])), taken(&["+1", "+2"]));
+            if is_held {
+                scene.replica.load();
+            }
+            let (again, mut turns) = (word(TWO, 0, 1, 1, &["+1"]), Vec::new());
+            let heard = scene.replica.hear(&mut scene.members, again, &[ONE], &mut turns);
+            assert_eq!(heard, if is_held { Heard::Held } else { Heard::Taken });
+            if is_held {
+                scene.take(&[(ONE, 1)], &[(ONE, "1"), (ONE, "2")], &[ONE, TWO]);
+            }
+            assert_eq!((scene.replica.subscriptions(), turns.as_slice()), (1, [].as_slice()));
+            scene.replica.drop_lease(&mut scene.members, ONE, &mut turns);
+            assert_eq!((scene.replica.subscriptions(), note(turns)), (1, vec!["-2".to_owned()]));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::lease::RollCall;
 use super::replica::{Heard, Owner};
 use super::{Change, LeaseId, Leases, Ledger, Replica, Snapshot, Turn, Word};
+use crate::broker::NodeId;
 use crate::hub::Member;
 use crate::hub::members::Members;
 
@@ -35,7 +36,8 @@ impl Dice {
 
 #[derive(Clone, Debug)]
 enum Command {
-    Say(usize, Word),
+    /// With the node, and the leases that it will give back.
+    Say(usize, NodeId, Word, Vec<LeaseId>),
     Take(LeaseId),
     Renew(LeaseId),
     Roll(RollCall),
@@ -55,7 +57,7 @@ enum Reply {
 #[derive(Clone, Debug)]
 enum Message {
     Subscribed(usize, u64),
-    Word(usize, Word),
+    Word(usize, NodeId, Word),
     Ended(LeaseId),
 }
 
@@ -83,10 +85,15 @@ impl Redis {
         Self { channels: vec![Facts::new(); CHANNELS], ..Self::default() }
     }
 
-    fn say(&mut self, channel: usize, word: &Word) {
+    fn say(&mut self, channel: usize, word: &Word, before: &[LeaseId]) {
         let facts = &mut self.channels[channel];
         if word.prev == 0 {
             facts.remove(&word.lease);
+            for lease in before {
+                if let Some((_, subscriptions, _)) = facts.get_mut(lease) {
+                    *subscriptions = 0;
+                }
+            }
         }
         let (seq, subscriptions, members) = facts.entry(word.lease).or_default();
         (*seq, *subscriptions) = (word.seq, word.subscriptions);
@@ -147,6 +154,7 @@ impl View {
 }
 
 struct Node {
+    id: NodeId,
     ledger: Ledger<usize>,
     leases: Leases,
     given_back: Vec<LeaseId>,
@@ -187,9 +195,11 @@ impl World {
     }
 
     fn start(&mut self) {
+        let id = NodeId(self.lease().0);
         let (ledger, views) = (Ledger::new(self.lease()), (0..CHANNELS).map(|_| None).collect());
         let leases = Leases::new(SPAN);
         self.nodes.push(Node {
+            id,
             ledger,
             leases,
             given_back: Vec::new(),
@@ -205,7 +215,7 @@ impl World {
     fn connect(&mut self, at: usize) {
         let (now, lease) = (self.now, self.lease());
         let node = &mut self.nodes[at];
-        node.leases.link_is_up(now);
+        node.leases.link_is_up();
         let mut link = Link::default();
         for (channel, view) in node.views.iter().enumerate() {
             link.subscribing.extend(view.as_ref().map(|view| (channel, view.life)));
@@ -285,9 +295,9 @@ impl World {
 
     fn execute(&mut self, command: Command) -> Option<Reply> {
         match command {
-            Command::Say(channel, word) => {
-                self.redis.say(channel, &word);
-                self.publish(Some(channel), &Message::Word(channel, word));
+            Command::Say(channel, node, word, before) => {
+                self.redis.say(channel, &word, &before);
+                self.publish(Some(channel), &Message::Word(channel, node, word));
                 None
             }
             Command::Take(lease) => {
@@ -387,13 +397,14 @@ impl World {
             Reply::Renewed(lease, renewed) => {
                 if !renewed && lease == self.nodes[at].ledger.lease() {
                     let lease = self.lease();
+                    self.nodes[at].leases.spare_all(now);
                     self.nodes[at].take_lease(now, lease);
                 }
             }
             Reply::Roll(call, living, run_out) => {
                 let node = &mut self.nodes[at];
-                let dead = node.leases.take_roll(now, call, &living, &run_out);
-                dead.iter().for_each(|lease| node.drop_lease(*lease));
+                let gone = node.leases.take_roll(now, call, &living, &run_out);
+                gone.all().iter().for_each(|lease| node.drop_lease(*lease));
                 node.left_behind.extend(run_out);
                 node.reap(now);
             }
@@ -438,14 +449,14 @@ impl World {
                 self.connect(at);
             }
         }
-        for _ in 0..10 {
+        for _ in 0..16 {
             for at in 0..self.nodes.len() {
                 self.nodes[at].look();
                 while self.carry(at) {}
             }
             // What one has caused for another.
             while (0..self.nodes.len()).any(|at| self.carry(at)) {}
-            self.now += SPAN / 3;
+            self.now += SPAN / 5;
         }
     }
 
@@ -520,7 +531,7 @@ impl Node {
             return false;
         }
         if let Some((channel, word, _)) = self.ledger.next(2, 1_000) {
-            self.send([Command::Say(channel, word)]);
+            self.send([Command::Say(channel, self.id, word, self.given_back.clone())]);
             return true;
         }
         // Everything is said under the present lease.
@@ -545,13 +556,14 @@ impl Node {
                     self.load(channel);
                 }
             }
-            Message::Word(channel, word) => {
-                if word.lease == self.ledger.lease() || !self.leases.hear(word.lease) {
+            Message::Word(channel, node, word) => {
+                if word.lease == self.ledger.lease() || !self.leases.hear(word.lease, Some(node)) {
                     return;
                 }
+                let before = if word.prev == 0 { self.leases.before(word.lease, node) } else { Vec::new() };
                 let Some(view) = &mut self.views[channel] else { return };
                 let mut turns = Vec::new();
-                let heard = view.replica.hear(&mut view.members, word, &mut turns);
+                let heard = view.replica.hear(&mut view.members, word, &before, &mut turns);
                 view.tell(turns);
                 if heard == Heard::Gap {
                     self.load(channel);
@@ -585,7 +597,7 @@ impl Node {
             .extend(snapshot.owners.iter().map(|owner| owner.lease).filter(|lease| !living.contains(lease)));
         let mut turns = Vec::new();
         let leases = &mut self.leases;
-        let counts = |lease| lease != own && leases.hear(lease);
+        let counts = |lease| lease != own && leases.hear(lease, None);
         let again = view.replica.take(&mut view.members, snapshot, &living, counts, &mut turns);
         view.tell(turns);
         view.answer();

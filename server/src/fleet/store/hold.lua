@@ -1,8 +1,10 @@
 -- Takes or renews a lease, and calls the roll.
 -- KEYS[1] the leases, by the time at which they run out; beside them an epoch, for ever, which is another one when data
--- was lost, and "regroup", until the time at which all have said again what they know.
+-- was lost, and "regroup", until the time at which all have said again what they know. "untold" stands there, for ever
+-- too, while nobody has come who knew another epoch: whoever named the present one did not know whether data was lost.
 -- ARGV: the lease, its span in ms, "take" or "renew"; the epoch that is known to who asks, or ""; a name for another
--- one; the lease that was held last, or "", and until when; the state of the roll that is known, or "".
+-- one; the lease that was held last, or "", and until when; the state of the roll that is known, or ""; how long, in ms,
+-- others need to find out that data was lost.
 -- Gives whether it is held, until when, the leases that live (none when the state is the known one), those that have
 -- run out and were not reaped yet, the epoch, whether data was lost since the one that is known, whether all regroup,
 -- and the state of the roll.
@@ -13,7 +15,7 @@ local text = string.format('%.0f', now)
 local expires = string.format('%.0f', now + tonumber(ARGV[2]))
 
 local known, before = ARGV[4], ARGV[6]
--- Beside the epoch stands, for ever too, which lease was taken last: "taken:" comes behind "epoch:".
+-- Beside the epoch stands, for ever too, which lease was taken last: "taken:" comes behind "epoch:" and before "untold".
 local epoch, taken = unpack(redis.call('ZRANGEBYSCORE', key, '+inf', '+inf'))
 if epoch and epoch == known and before ~= '' then
     -- What Redis has may be of an earlier time than what it was told.
@@ -26,8 +28,16 @@ end
 if not epoch then
     epoch = ARGV[5]
     redis.call('ZADD', key, '+inf', epoch)
-    if known ~= '' then redis.call('ZADD', key, expires, 'regroup') end
+    if known == '' then
+        redis.call('ZADD', key, '+inf', 'untold')
+        redis.call('ZADD', key, string.format('%.0f', now + tonumber(ARGV[9])), 'regroup')
+    else
+        redis.call('ZREM', key, 'untold')
+        redis.call('ZADD', key, expires, 'regroup')
+    end
 end
+local lost = known ~= '' and known ~= epoch
+if lost and redis.call('ZREM', key, 'untold') == 1 then redis.call('ZADD', key, expires, 'regroup') end
 local regroups = redis.call('ZSCORE', key, 'regroup')
 if regroups and tonumber(regroups) <= now then
     redis.call('ZREM', key, 'regroup')
@@ -54,5 +64,4 @@ local state = epoch .. ' ' .. (taken or '') .. ' ' .. redis.call('ZCOUNT', key, 
 local living = {}
 if state ~= ARGV[8] then living = redis.call('ZRANGEBYSCORE', key, '(' .. text, '+inf') end
 local run_out = redis.call('ZRANGEBYSCORE', key, '-inf', text)
-local lost = known ~= '' and known ~= epoch
 return {held, expires, living, run_out, epoch, lost and 1 or 0, regroups and 1 or 0, state}

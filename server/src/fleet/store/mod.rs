@@ -14,7 +14,7 @@
 
 mod batch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +23,14 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, cmd};
 
 use self::batch::{Call, Lua};
+use super::lease::renewal;
 use super::ledger::Again;
 use super::replica::{Owner, Snapshot};
 use super::{Change, LeaseId, Word};
 use crate::hub::Member;
 
 /// How long one node may take to remove what a dead lease has left before another one does.
-const REAPING: Duration = Duration::from_secs(10);
+pub const CLAIM: Duration = Duration::from_secs(10);
 
 /// A channel of an app, as all nodes know it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,7 +83,7 @@ pub struct Roll {
 impl Roll {
     /// All that live, the own one among them.
     pub fn living(&self) -> &[LeaseId] {
-        &self.holding.roll.1
+        self.holding.living()
     }
 }
 
@@ -97,6 +98,13 @@ pub struct Holding {
     roll: (String, Arc<[LeaseId]>),
 }
 
+impl Holding {
+    /// All that lived when the roll was called last, the own lease among them.
+    pub fn living(&self) -> &[LeaseId] {
+        &self.roll.1
+    }
+}
+
 /// A word, as it is to be written.
 #[derive(Debug, Clone)]
 pub struct Saying {
@@ -106,6 +114,8 @@ pub struct Saying {
     pub word: Word,
     /// What of it webhooks have been told before data was lost.
     pub again: Again,
+    /// The leases that its node will give back. Few.
+    pub before: Arc<[LeaseId]>,
     /// Whether they are told of this app at all.
     pub is_told: bool,
 }
@@ -119,6 +129,17 @@ pub struct Effect {
     pub turns: Vec<FleetTurn>,
 }
 
+/// Something that waits to be [settled](Store::settle), or was.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// About which channel.
+    pub key: Key,
+    /// What is told of it.
+    pub turn: FleetTurn,
+    /// Who tells it.
+    pub token: String,
+}
+
 /// Something that has changed for the whole fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FleetTurn {
@@ -130,6 +151,18 @@ pub enum FleetTurn {
     Occupied,
     /// It has lost its last one. To be settled too.
     Vacated,
+}
+
+impl FleetTurn {
+    /// Where it waits among the facts.
+    fn field(&self) -> String {
+        match self {
+            Self::Added(user_id) => format!("n{user_id}"),
+            Self::Removed(user_id) => format!("g{user_id}"),
+            Self::Occupied => "w".to_owned(),
+            Self::Vacated => "v".to_owned(),
+        }
+    }
 }
 
 /// One link to Redis. Dropped with the first error.
@@ -195,7 +228,9 @@ impl<C: ConnectionLike> Store<C> {
             .arg(format!("epoch:{:016x}", lease.0 ^ holding.until_ms))
             .arg(if has_held { before.to_string() } else { String::new() })
             .arg(holding.until_ms)
-            .arg(&holding.roll.0);
+            .arg(&holding.roll.0)
+            // Twice, since a call may be under way.
+            .arg(2 * renewal(span).as_millis() as u64);
         let mut answers = batch::call(&mut self.connection, &self.hold, &[call]).await?;
         let (held, until_ms, living, run_out, epoch, lost, regroups, state): RawRoll =
             batch::read(answers.pop().unwrap_or_default())?;
@@ -208,44 +243,53 @@ impl<C: ConnectionLike> Store<C> {
         Ok(Roll { held, run_out: read(run_out), holding, lost, regroups })
     }
 
-    /// Writes words, those about one channel in their order; `regroups` as the last roll call said. Gives what each
-    /// means, or why it is not certain that it is written.
+    /// Writes words, all under one lease, those about one channel in their order; `regroups` as the last roll call said.
+    /// Where a word is the first of a channel, this is to be [found](Self::find) before. Gives what each means, or why it
+    /// is not certain that it is written.
     pub async fn say(&mut self, sayings: &[Saying], regroups: bool) -> RedisResult<Vec<RedisResult<Effect>>> {
-        // Indexed before there is anything, on whichever server that is: what a dead lease has left is always found.
-        let first = sayings.iter().filter(|saying| saying.word.prev == 0);
-        self.index_all("SADD", first).await?;
         let calls: Vec<Call> = sayings.iter().map(|saying| self.saying(saying, regroups)).collect();
         let answers = batch::call(&mut self.connection, &self.say, &calls).await?;
         Ok(answers.into_iter().map(|answer| effect(batch::read(answer)?)).collect())
     }
 
-    /// What is written of some channels for the last time does not have to be found any more.
-    pub async fn forget(&mut self, sayings: &[Saying]) -> RedisResult<()> {
-        let mut later = HashSet::new();
-        let last = sayings
-            .iter()
-            .rev()
-            .filter(|Saying { key, word, .. }| later.insert(key) && word.subscriptions == 0);
-        self.index_all("SREM", last).await
+    /// What is about to be written of some channels is found, and so removed, when the lease is dead: on whichever server
+    /// it is.
+    pub async fn find<'a>(
+        &mut self,
+        lease: LeaseId,
+        keys: impl IntoIterator<Item = &'a Key>,
+    ) -> RedisResult<()> {
+        self.index_all("SADD", lease, keys).await
     }
 
-    /// SADD or SREM of the channels of words, all of one lease.
+    /// Nothing of some channels has to be found any more.
+    pub async fn forget<'a>(
+        &mut self,
+        lease: LeaseId,
+        keys: impl IntoIterator<Item = &'a Key>,
+    ) -> RedisResult<()> {
+        self.index_all("SREM", lease, keys).await
+    }
+
     async fn index_all<'a>(
         &mut self,
         command: &str,
-        sayings: impl Iterator<Item = &'a Saying>,
+        lease: LeaseId,
+        keys: impl IntoIterator<Item = &'a Key>,
     ) -> RedisResult<()> {
-        let mut sayings = sayings.peekable();
-        let Some(first) = sayings.peek() else { return Ok(()) };
+        let mut keys = keys.into_iter().peekable();
+        if keys.peek().is_none() {
+            return Ok(());
+        }
         let mut command = cmd(command);
-        command.arg(self.index(first.word.lease));
-        for saying in sayings {
-            command.arg(saying.key.to_string());
+        command.arg(self.index(lease));
+        for key in keys {
+            command.arg(key.to_string());
         }
         command.exec_async(&mut self.connection).await
     }
 
-    fn saying(&self, Saying { key, word, again, is_told }: &Saying, regroups: bool) -> Call {
+    fn saying(&self, Saying { key, word, again, before, is_told }: &Saying, regroups: bool) -> Call {
         let mut call = self.say.of(self.facts(key));
         call.arg(word.lease.to_string())
             .arg(word.prev)
@@ -253,7 +297,8 @@ impl<C: ConnectionLike> Store<C> {
             .arg(word.subscriptions)
             .arg(u8::from(*is_told))
             .arg(u8::from(again.occupied))
-            .arg(u8::from(regroups));
+            .arg(u8::from(regroups))
+            .arg(before.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
         for change in &word.changes {
             match change {
                 Change::Joined(Member { user_id, user_info }) => {
@@ -289,11 +334,21 @@ impl<C: ConnectionLike> Store<C> {
         Ok((snapshots, roll))
     }
 
-    /// Whether this node is the one that removes what a dead lease has left.
+    /// Whether this node is the one that removes what a dead lease has left, for as long as [`CLAIM`] says.
     pub async fn claim(&mut self, lease: LeaseId) -> RedisResult<bool> {
+        self.set_claim(lease, "NX").await
+    }
+
+    /// This node goes on doing so.
+    pub async fn keep_claim(&mut self, lease: LeaseId) -> RedisResult<()> {
+        // When it is not there any more, another may have begun: nothing is done twice.
+        self.set_claim(lease, "XX").await.map(drop)
+    }
+
+    async fn set_claim(&mut self, lease: LeaseId, when: &str) -> RedisResult<bool> {
         let key = format!("{}reaping:{lease}", self.prefix);
         let mut claim: Cmd = cmd("SET");
-        claim.arg(key).arg(1).arg("NX").arg("PX").arg(REAPING.as_millis() as u64);
+        claim.arg(key).arg(1).arg(when).arg("PX").arg(CLAIM.as_millis() as u64);
         let claimed: Option<String> = claim.query_async(&mut self.connection).await?;
         Ok(claimed.is_some())
     }
@@ -331,23 +386,31 @@ impl<C: ConnectionLike> Store<C> {
         cmd("ZREM").arg(self.leases()).arg(lease.to_string()).exec_async(&mut self.connection).await
     }
 
-    /// Whether what waits to be told, each under a token, is still so; it is settled then, for everybody.
-    pub async fn settle(
-        &mut self,
-        turns: &[(&Key, &FleetTurn, &str)],
-    ) -> RedisResult<Vec<RedisResult<bool>>> {
-        let settling = |&(key, turn, token): &(&Key, &FleetTurn, &str)| {
-            let field = match turn {
-                FleetTurn::Added(user_id) => format!("n{user_id}"),
-                FleetTurn::Removed(user_id) => format!("g{user_id}"),
-                FleetTurn::Occupied => "w".to_owned(),
-                FleetTurn::Vacated => "v".to_owned(),
-            };
+    /// A lease has run out from now on: others reap it.
+    pub async fn abandon(&mut self, lease: LeaseId) -> RedisResult<()> {
+        let mut abandon = cmd("ZADD");
+        abandon.arg(self.leases()).arg("XX").arg(0).arg(lease.to_string());
+        abandon.exec_async(&mut self.connection).await
+    }
+
+    /// Whether what waits to be told is still so; nobody else tells it then. Asked again, it is so still, until it is
+    /// [told](Self::told).
+    pub async fn settle(&mut self, pending: &[&Pending]) -> RedisResult<Vec<RedisResult<bool>>> {
+        self.settling(pending, "ask").await
+    }
+
+    /// What was settled is told.
+    pub async fn told(&mut self, pending: &[&Pending]) -> RedisResult<()> {
+        self.settling(pending, "told").await?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    async fn settling(&mut self, pending: &[&Pending], what: &str) -> RedisResult<Vec<RedisResult<bool>>> {
+        let settling = |Pending { key, turn, token }: &&Pending| {
             let mut call = self.settle.of(self.facts(key));
-            call.arg(token).arg(field);
+            call.arg(token).arg(turn.field()).arg(what);
             call
         };
-        let calls: Vec<Call> = turns.iter().map(settling).collect();
+        let calls: Vec<Call> = pending.iter().map(settling).collect();
         let answers = batch::call(&mut self.connection, &self.settle, &calls).await?;
         Ok(answers.into_iter().map(batch::read).collect())
     }
@@ -358,10 +421,10 @@ pub fn token(word: &Word) -> String {
     format!("{} {}", word.lease, word.seq)
 }
 
-/// The token of what is reaped. It begins with the dead lease: when it is reaped once more because it is not certain that
-/// it was, what nobody has settled by then is told by whoever does so.
-pub fn reaping_token(dead: LeaseId, own: LeaseId, count: u64) -> String {
-    format!("{dead} {own} {count}")
+/// The token of what is reaped by the holder of a lease, as that of a word begins: when it dies before it has told webhooks,
+/// whoever reaps it tells them.
+pub fn reaping_token(own: LeaseId, count: u64) -> String {
+    format!("{own} r{count}")
 }
 
 type RawEffect = (i64, Vec<String>);

@@ -3,13 +3,18 @@
 -- Gives what say.lua gives. Whoever runs it first is told; a second time changes nothing.
 local key, lease = KEYS[1], ARGV[1]
 local told, is_told = {}, ARGV[3] == '1'
+-- Whether something waited to be told; it does no longer.
+local function waited(field)
+    local value = redis.call('HGET', key, field)
+    return value and redis.call('HDEL', key, field) == 1 and string.sub(value, -1) ~= '!'
+end
 local gone = {}
 for _, field in ipairs(redis.call('HKEYS', key)) do
     local kind = string.sub(field, 1, 1)
     if kind == 'm' and string.sub(field, 2, 17) == lease then
         gone[#gone + 1] = string.sub(field, 18)
     elseif kind == 'g' or kind == 'v' or kind == 'n' or kind == 'w' then
-        -- It held something that nobody will tell now.
+        -- It held something that nobody will tell now; what is marked may have been told, and is told again.
         if string.sub(redis.call('HGET', key, field), 1, 16) == lease then
             redis.call('HSET', key, field, ARGV[2])
             local user = string.sub(field, 2)
@@ -22,7 +27,7 @@ for _, user in ipairs(gone) do
     if redis.call('HINCRBY', key, 'u' .. user, -1) <= 0 then
         redis.call('HDEL', key, 'u' .. user)
         -- Who was not told to have come is not told to have gone.
-        if redis.call('HDEL', key, 'n' .. user) == 0 then
+        if not waited('n' .. user) then
             if is_told then redis.call('HSET', key, 'g' .. user, ARGV[2]) end
             told[#told + 1] = '-' .. user
         end
@@ -32,12 +37,14 @@ local owner = redis.call('HGET', key, 's' .. lease)
 local total = tonumber(redis.call('HGET', key, 't') or '0')
 if owner then
     redis.call('HDEL', key, 's' .. lease)
-    total = total - tonumber(string.match(owner, ' (%d+)$'))
+    -- None are left where another lease of the same node has taken them over.
+    local subscriptions = tonumber(string.match(owner, ' (%d+)$'))
+    total = total - subscriptions
     if total > 0 then
         redis.call('HSET', key, 't', total)
-    else
+    elseif subscriptions > 0 then
         redis.call('HDEL', key, 't')
-        if redis.call('HDEL', key, 'w') == 0 then
+        if not waited('w') then
             if is_told then redis.call('HSET', key, 'v', ARGV[2]) end
             told[#told + 1] = 'v'
         end

@@ -4,22 +4,28 @@
 --   m<lease><user>   the user is a member there: "" or "+" and user_info
 --   u<user>          on how many nodes the user is a member
 --   t                how many subscribe in all
---   g<user>, v       a removal that webhooks will be told of unless it is undone: by whom
+--   g<user>, v       a removal that webhooks will be told of unless it is undone: by whom, and "!" when they are being told
 --   n<user>, w       the same for who comes, or for the first subscriber, while all regroup after a loss of data
 -- ARGV: lease, prev, seq, subscriptions, "1" when webhooks are told, "1" when they were told that the channel is
--- occupied, "1" while all regroup; then for each change "+", user, info or "-", user; or "*" and "~" in place of these
+-- occupied, "1" while all regroup, the leases that its node will give back; then for each change "+", user, info or "-", user; or "*" and "~" in place of these
 -- when webhooks were told, before data was lost, that the user is here.
 -- Gives how many subscribe in all, then what has changed for the fleet: "+user", "-user", "o" occupied, "v" vacated.
 local key, lease = KEYS[1], ARGV[1]
 local told, token, is_told = {}, lease .. ' ' .. ARGV[3], ARGV[5] == '1'
 local was_occupied, waits = ARGV[6] == '1', is_told and ARGV[7] == '1'
 
+-- Whether something waited to be told; it does no longer.
+local function undo(field)
+    local value = redis.call('HGET', key, field)
+    return value and redis.call('HDEL', key, field) == 1 and string.sub(value, -1) ~= '!'
+end
+
 local function join(user, info, was_told)
     -- The second argument of a pair that is there already: the word has been written before.
     if redis.call('HSETNX', key, 'm' .. lease .. user, info) == 0 then return end
     local is_first = redis.call('HINCRBY', key, 'u' .. user, 1) == 1
-    local waited = redis.call('HDEL', key, 'n' .. user) == 1
-    local undone = is_first and redis.call('HDEL', key, 'g' .. user) == 1
+    local waited = undo('n' .. user)
+    local undone = is_first and undo('g' .. user)
     -- What waits to be told by another node is told by this one: it may be the only one that still knows.
     if was_told or undone or not (is_first or waited) then return end
     if waits then redis.call('HSET', key, 'n' .. user, token) end
@@ -32,7 +38,7 @@ local function leave(user, was_told)
         if redis.call('HINCRBY', key, 'u' .. user, -1) > 0 then return end
         redis.call('HDEL', key, 'u' .. user)
     end
-    local waited = (was_told or was_here) and redis.call('HDEL', key, 'n' .. user) == 1
+    local waited = (was_told or was_here) and undo('n' .. user)
     if not was_told and (waited or not was_here) then return end
     -- Somebody else has it, and would have to be told of it otherwise.
     if not was_here and redis.call('HGET', key, 'u' .. user) then return end
@@ -45,6 +51,16 @@ if ARGV[2] ~= '0' and not before then
     return redis.error_reply('LOST the word before this one is not there: data was lost, or the lease is dead')
 end
 local was = before and tonumber(string.match(before, ' (%d+)$')) or 0
+if ARGV[2] == '0' then
+    -- Who subscribes there is counted once, though it stands under each of them for a while.
+    for other in string.gmatch(ARGV[8], '%x+') do
+        local seq, subscriptions = string.match(redis.call('HGET', key, 's' .. other) or '', '^(%d+) (%d+)$')
+        if seq and subscriptions ~= '0' then
+            redis.call('HSET', key, 's' .. other, seq .. ' 0')
+            was = was + tonumber(subscriptions)
+        end
+    end
+end
 local now = tonumber(ARGV[4])
 local total = tonumber(redis.call('HGET', key, 't') or '0') + now - was
 if was ~= now then
@@ -55,13 +71,13 @@ if now > 0 then
 else
     redis.call('HDEL', key, 's' .. lease)
 end
-local waited = (was_occupied or total <= 0 or was == 0 and now > 0) and redis.call('HDEL', key, 'w') == 1
-local undone = total > 0 and total == now - was and redis.call('HDEL', key, 'v') == 1
+local waited = (was_occupied or total <= 0 or was == 0 and now > 0) and undo('w')
+local undone = total > 0 and total == now - was and undo('v')
 if not was_occupied and not undone and total > 0 and was == 0 and (waited or total == now) then
     if waits then redis.call('HSET', key, 'w', token) end
     told[#told + 1] = 'o'
 end
-local at = 8
+local at = 9
 while ARGV[at] do
     local kind = ARGV[at]
     if kind == '+' or kind == '*' then

@@ -1,0 +1,483 @@
+//! The thread of the fleet: keeps the lease, says what is due, asks for what is wanted, and reaps what the dead leave.
+//!
+//! Owns the link to Redis over which facts are kept, and that it is made anew whenever it fails or the broker was away:
+//! then another lease is taken, everything is said again under it, and the one before is given back. One thing at a
+//! time, in order, and none of them for so long that the lease is not renewed meanwhile. Three things it leaves to:
+//!
+//! [`saying`] what is true here is written, and published afterwards, so a snapshot that was asked for after a word was
+//! heard has that word. [`reaping`] what a lease has left is removed. [`settling`] webhooks are told what that means.
+
+mod reaping;
+mod saying;
+mod settling;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::{ErrorKind, RedisError, RedisResult};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{info, warn};
+
+use self::reaping::Reaping;
+use self::settling::Waiting;
+use super::frames::{About, Message};
+use super::lease::{RollCall, renewal};
+use super::part::Part;
+use super::store::{Holding, Key, Roll, Store, user_of};
+use super::{LeaseId, Ledger};
+use crate::apps::App;
+use crate::broker::{Standing, Topic};
+use crate::entropy;
+use crate::node::Node;
+use crate::pusher::channel;
+
+/// Channels that are read, reaped or settled in one round.
+const LOADS_MAX: usize = 64;
+/// Between two attempts to reach Redis.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// Reaches Redis.
+pub trait Dial: fmt::Debug {
+    /// A connection for commands.
+    type Connection: ConnectionLike;
+
+    /// Connects.
+    fn dial(&self) -> impl Future<Output = RedisResult<Self::Connection>>;
+
+    /// What every key begins with.
+    fn prefix(&self) -> &str;
+}
+
+/// Why a link is no longer served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The broker was away.
+    Away,
+    /// The node leaves.
+    Finished,
+}
+
+/// What outlives a link.
+#[derive(Debug)]
+struct Conduct<'a> {
+    part: &'a Arc<Part>,
+    node: &'a Arc<Node>,
+    /// None at first.
+    lease: Option<LeaseId>,
+    /// Whether nothing can have been written under it: then it is kept when the link is made anew.
+    lease_is_blank: bool,
+    holding: Holding,
+    /// Whether all say again what they know, because data was lost.
+    regroups: bool,
+    /// Leases of this node that are to be given back when everything is said.
+    old: Vec<LeaseId>,
+    /// Whether there were such leases, and the ledger was not told that they are given back.
+    gives_back: bool,
+    /// Whether everything was said and read over the present link.
+    all_was_said: bool,
+    /// Leases of others that have left something, which is to be removed, and channels where it was seen.
+    left_behind: BTreeMap<LeaseId, BTreeSet<Key>>,
+    reaping: Option<Reaping>,
+    waiting: Waiting,
+    /// Tells tokens of one lease apart.
+    reaped: u64,
+}
+
+/// Draws the number of a lease.
+///
+/// # Errors
+/// As [`entropy::bytes`].
+pub fn draw_lease() -> io::Result<LeaseId> {
+    Ok(LeaseId(u64::from_ne_bytes(entropy::bytes()?)))
+}
+
+/// The thread's end: held by [`crate::lifecycle`].
+#[derive(Debug)]
+#[must_use = "dropped, it ends the thread at once, and the others find out by the lease"]
+pub struct Ending(oneshot::Sender<oneshot::Sender<()>>);
+
+impl Ending {
+    /// Says what is still to be said, and gives the lease back: for at most `within`.
+    pub async fn finish(self, within: Duration) {
+        let (done, finished) = oneshot::channel();
+        // An error is a thread that has ended.
+        if self.0.send(done).is_ok() {
+            let _ = tokio::time::timeout(within, finished).await;
+        }
+    }
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// When the system refuses it, or descriptors for its runtime.
+pub fn start(part: Arc<Part>, node: Arc<Node>, dial: impl Dial + Send + 'static) -> io::Result<Ending> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (finish, mut finishing) = oneshot::channel();
+    std::thread::Builder::new().name("fleet".to_owned()).spawn(move || {
+        // The thread ends with the process; whoever waits for its end hears of it by what is dropped.
+        runtime.block_on(conduct(&part, &node, dial, &mut finishing));
+        runtime.shutdown_background();
+    })?;
+    Ok(Ending(finish))
+}
+
+/// Plays the node's part in the fleet, until it is to end.
+async fn conduct(
+    part: &Arc<Part>,
+    node: &Arc<Node>,
+    dial: impl Dial,
+    finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
+) {
+    let mut conduct = Conduct {
+        part,
+        node,
+        lease: None,
+        lease_is_blank: false,
+        holding: Holding::default(),
+        regroups: false,
+        old: Vec::new(),
+        gives_back: false,
+        all_was_said: false,
+        left_behind: BTreeMap::new(),
+        reaping: None,
+        waiting: Waiting::default(),
+        reaped: 0,
+    };
+    let most = Duration::from_millis(node.limits.redis_reconnect_ms as u64);
+    let mut standing = part.standing();
+    let mut backoff = BACKOFF.min(most);
+    loop {
+        tokio::select! {
+            // The sender is the part's, which outlives this.
+            _ = standing.wait_for(|count| count % 2 == 1) => {}
+            // There is nobody to tell.
+            _ = &mut *finishing => return,
+        }
+        let ended = match dial.dial().await {
+            Ok(connection) => {
+                conduct.serve(Store::new(connection, dial.prefix()), &mut standing, finishing).await
+            }
+            Err(error) => Err(error),
+        };
+        conduct.let_go();
+        if std::mem::take(&mut conduct.all_was_said) {
+            backoff = BACKOFF.min(most);
+        }
+        match ended {
+            Ok(Ended::Away) => {}
+            Ok(Ended::Finished) => return,
+            Err(error) => {
+                let reason = in_its_words(&error);
+                warn!(error = reason, "the facts of the fleet cannot be kept in Redis; trying again");
+                part.store_stands(node, Standing::Away { reason });
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.mul_f64(jitter())) => {}
+                    _ = &mut *finishing => return,
+                }
+                backoff = (backoff * 2).min(most);
+            }
+        }
+    }
+}
+
+/// Between one half and one, so that a fleet that was cut off together does not come back in one moment.
+fn jitter() -> f64 {
+    let byte = entropy::bytes::<1>().map_or(0, |[byte]| byte);
+    0.5 + f64::from(byte) / 512.0
+}
+
+/// What Redis says, word by word: what to do is found by that.
+fn in_its_words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
+}
+
+/// Everything is said again over another link.
+fn lost() -> RedisError {
+    RedisError::from((ErrorKind::Io, "expected what was written before, but Redis has lost data"))
+}
+
+fn system(error: io::Error) -> RedisError {
+    RedisError::from(error)
+}
+
+impl Conduct<'_> {
+    /// There is no link any more: nobody waits for it.
+    fn let_go(&mut self) {
+        self.part.link_is_down();
+        // Somebody else goes on, or this node later.
+        self.reaping = None;
+        for app in self.node.apps.known() {
+            for channel in Part::all(&app) {
+                self.go_on(&app, channel);
+            }
+        }
+    }
+
+    /// Until the link fails, or the broker was away and may have missed something.
+    async fn serve<C: ConnectionLike>(
+        &mut self,
+        mut store: Store<C>,
+        standing: &mut watch::Receiver<u64>,
+        finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
+    ) -> RedisResult<Ended> {
+        standing.mark_unchanged();
+        let (loads, mut loading) = mpsc::unbounded_channel();
+        self.part.link_is_up();
+        let lease = self.begin(&mut store).await?;
+        self.part.ask_through(Some(loads));
+        let ended = self.keep_up(&mut store, lease, standing, finishing, &mut loading).await;
+        self.part.ask_through(None);
+        while let Ok(key) = loading.try_recv() {
+            if let Some(app) = self.node.apps.by_id(&key.app) {
+                self.go_on(&app, key.channel);
+            }
+        }
+        ended
+    }
+
+    async fn keep_up<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        mut lease: LeaseId,
+        standing: &mut watch::Receiver<u64>,
+        finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
+        loading: &mut mpsc::UnboundedReceiver<Key>,
+    ) -> RedisResult<Ended> {
+        for app in self.node.apps.known() {
+            for channel in Part::all(&app) {
+                self.part.load(&app, &channel);
+            }
+        }
+        // What was told over the link before is not told again.
+        self.clear(store, lease).await?;
+        info!(%lease, "this node has its place in the fleet");
+        let mut looks = tokio::time::interval(renewal(self.part.span));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wanted = Vec::new();
+        loop {
+            // Not before all are heard again: what was told before may still hold.
+            let settled = self.waiting.next_is_due().filter(|_| !self.regroups);
+            tokio::select! {
+                biased;
+                done = &mut *finishing => {
+                    self.finish(store, lease).await?;
+                    // Nobody waiting means that time is up.
+                    let _ = done.map(|done| done.send(()));
+                    return Ok(Ended::Finished);
+                }
+                _ = standing.changed() => return Ok(Ended::Away),
+                _ = looks.tick() => lease = self.look(store, lease).await?,
+                _ = loading.recv_many(&mut wanted, LOADS_MAX) => self.read(store, lease, &mut wanted).await?,
+                () = tokio::time::sleep_until(settled.unwrap_or_else(Instant::now)), if settled.is_some() => {
+                    self.settle(store, lease).await?;
+                }
+                () = self.part.due.notified() => {}
+            }
+            let all_is_said = self.speak(store, lease).await?;
+            self.reap_some(store, lease, all_is_said).await?;
+            if loading.is_empty() {
+                self.part.has_caught_up();
+                // Not before everything is said and read: until then there is something that Redis may refuse.
+                if all_is_said {
+                    self.all_was_said = true;
+                    self.part.store_stands(self.node, Standing::Connected);
+                }
+            }
+        }
+    }
+
+    /// The last that this node says: nobody is left here. What waits to settle is left to the others, since clients may
+    /// be coming back to them; when there are none, it is told.
+    async fn finish<C: ConnectionLike>(&mut self, store: &mut Store<C>, lease: LeaseId) -> RedisResult<()> {
+        while !self.speak(store, lease).await? {}
+        // These are for others.
+        self.left_behind.clear();
+        self.reaping = None;
+        while !self.reap_some(store, lease, true).await? {}
+        let has_others = self.holding.living().iter().any(|other| *other != lease);
+        if has_others && !self.waiting.is_empty() {
+            store.abandon(lease).await?;
+            self.publish(Topic::Fleet, &Message::LeaseEnded(lease));
+            return Ok(());
+        }
+        self.old.push(lease);
+        while !self.reap_some(store, lease, true).await? {}
+        self.waiting.is_due_now();
+        while self.waiting.next_is_due().is_some() {
+            self.settle(store, lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Over a new link: takes a lease, or keeps the one under which nothing was said.
+    async fn begin<C: ConnectionLike>(&mut self, store: &mut Store<C>) -> RedisResult<LeaseId> {
+        if let Some(lease) = self.lease.filter(|_| self.lease_is_blank) {
+            let call = self.part.call_roll();
+            let roll = store.hold(lease, lease, self.part.span, &self.holding).await?;
+            if roll.held && !roll.lost {
+                self.hold(&roll);
+                self.part.begin(lease, false);
+                self.take_roll(call, &roll);
+                return Ok(lease);
+            }
+        }
+        self.take_lease(store).await
+    }
+
+    async fn take_lease<C: ConnectionLike>(&mut self, store: &mut Store<C>) -> RedisResult<LeaseId> {
+        let lease = draw_lease().map_err(system)?;
+        // Held before anything is said under it.
+        let call = self.part.call_roll();
+        let before = self.lease.unwrap_or(LeaseId(0));
+        let roll = store.hold(lease, before, self.part.span, &self.holding).await?;
+        if roll.lost {
+            warn!("Redis has lost its data; this node says again what it knows");
+            self.grieve();
+        }
+        // Those that have been reaped need not be given back.
+        self.old.extend(self.lease);
+        self.old.retain(|old| roll.living().contains(old) || roll.run_out.contains(old));
+        if roll.lost || !roll.living().contains(&before) {
+            // The others' leases may have run out, or be lost, as this one is.
+            self.part.spare_all();
+        }
+        self.gives_back = true;
+        self.lease = Some(lease);
+        self.lease_is_blank = true;
+        self.part.begin(lease, roll.lost);
+        self.hold(&roll);
+        self.take_roll(call, &roll);
+        self.part.due.notify_one();
+        Ok(lease)
+    }
+
+    /// Renews the lease, or takes another when it has run out, and looks who else lives.
+    async fn look<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        lease: LeaseId,
+    ) -> RedisResult<LeaseId> {
+        let call = self.part.call_roll();
+        let roll = store.hold(lease, lease, self.part.span, &self.holding).await?;
+        if roll.lost {
+            return Err(lost());
+        }
+        if !roll.held {
+            warn!(%lease, "this node's lease ran out: the others took it for dead; it comes back under another");
+            self.node.metrics.fleet_leases_lost_total.increment();
+            return self.take_lease(store).await;
+        }
+        self.hold(&roll);
+        self.take_roll(call, &roll);
+        Ok(lease)
+    }
+
+    fn hold(&mut self, roll: &Roll) {
+        self.holding = roll.holding.clone();
+        self.regroups = roll.regroups;
+    }
+
+    fn take_roll(&mut self, call: RollCall, roll: &Roll) {
+        let dead = self.part.take_roll(self.node, call, roll);
+        if dead > 0 {
+            info!(leases = dead, "nodes are dead: their members are removed");
+        }
+        for lease in &roll.run_out {
+            self.left_behind.entry(*lease).or_default();
+        }
+    }
+
+    /// Reads what is wanted, and lets go whoever waits for it.
+    async fn read<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        lease: LeaseId,
+        wanted: &mut Vec<Key>,
+    ) -> RedisResult<()> {
+        let mut keys: Vec<(Key, Arc<App>)> = Vec::new();
+        for key in wanted.drain(..) {
+            let Some(app) = self.node.apps.by_id(&key.app) else { continue };
+            if keys.iter().any(|(known, _)| *known == key) {
+                continue;
+            }
+            // From here on words are held.
+            if Part::begin_to_load(&app, &key.channel) {
+                keys.push((key, app));
+            } else if channel::is_cache(&key.channel) {
+                self.borrow(app, key.channel);
+            } else {
+                self.go_on(&app, key.channel);
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let call = self.part.call_roll();
+        let names: Vec<Key> = keys.iter().map(|(key, _)| key.clone()).collect();
+        let (snapshots, roll) = store.snapshots(&names, lease, self.part.span, &self.holding).await?;
+        if roll.lost {
+            return Err(lost());
+        }
+        let living: HashSet<LeaseId> = roll.living().iter().copied().collect();
+        for ((key, app), snapshot) in keys.into_iter().zip(snapshots) {
+            let dead =
+                snapshot.owners.iter().map(|owner| owner.lease).filter(|lease| !living.contains(lease));
+            for lease in dead {
+                self.left_behind.entry(lease).or_default().insert(key.clone());
+            }
+            if self.part.take(self.node, &key, snapshot, &living) {
+                self.part.want(key.clone());
+            }
+            if channel::is_cache(&key.channel) {
+                self.borrow(app, key.channel);
+                continue;
+            }
+            self.go_on(&app, key.channel);
+        }
+        if roll.held {
+            // Else the next look takes another lease.
+            self.take_roll(call, &roll);
+        }
+        Ok(())
+    }
+
+    /// Whoever waits for a channel, or to hear of a user, waits no longer.
+    fn go_on(&self, app: &App, channel: Arc<str>) {
+        if user_of(&channel).is_some() {
+            self.node.answer_watchers(app, &channel);
+        } else {
+            self.node.make_ready(app, &[channel]);
+        }
+    }
+
+    /// Asks the others for the last event of a cache channel; whoever waits here is told after that.
+    fn borrow(&self, app: Arc<App>, name: Arc<str>) {
+        let (part, node) = (Arc::clone(self.part), Arc::clone(self.node));
+        tokio::spawn(async move {
+            let within = Duration::from_millis(node.limits.fleet_answer_timeout_ms as u64);
+            let told = part.ask(&node, &app, About::Channel(name.to_string()), within).await;
+            if let Some((event, data, left_ms)) = told.answer.last {
+                app.cache.borrow(&name, &event, &data, Duration::from_millis(left_ms));
+            }
+            node.make_ready(&app, &[name]);
+        });
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger<Key>> {
+        self.part.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, topic: Topic, message: &Message) {
+        self.node.broker.publish(topic, message.encode(self.node.broker.node_id()));
+    }
+}

@@ -1,0 +1,171 @@
+//! Webhooks are told what has changed for the whole fleet.
+//!
+//! Who comes is told at once, who goes when it has settled: not if they are back meanwhile, wherever that is. What waits
+//! stands among the facts, in a channel that is found under this node's lease, until it is told. So whoever reaps that
+//! lease tells it when this node does not, and an answer that is lost is asked for once more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::RedisResult;
+use redis::aio::ConnectionLike;
+use tokio::time::Instant;
+
+use super::{Conduct, LOADS_MAX};
+use crate::fleet::LeaseId;
+use crate::fleet::ledger::Again;
+use crate::fleet::store::{Effect, FleetTurn, Key, Pending, Store, user_of};
+
+/// What waits to be told: a removal, or while all regroup whatever it is.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    queue: VecDeque<(Instant, Pending)>,
+    /// How many are about each channel, the told ones among them.
+    about: HashMap<Key, usize>,
+    /// Told, and still among the facts.
+    told: Vec<Pending>,
+}
+
+impl Waiting {
+    fn push(&mut self, due: Instant, pending: Pending) {
+        *self.about.entry(pending.key.clone()).or_default() += 1;
+        self.queue.push_back((due, pending));
+    }
+
+    /// When the next one is due.
+    pub(super) fn next_is_due(&self) -> Option<Instant> {
+        self.queue.front().map(|(due, _)| *due)
+    }
+
+    /// All are due now.
+    pub(super) fn is_due_now(&mut self) {
+        let now = Instant::now();
+        self.queue.iter_mut().for_each(|(due, _)| *due = now);
+    }
+
+    /// Whether anything about a channel waits, or is still among its facts.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.about.contains_key(key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.about.is_empty()
+    }
+
+    fn is_done(&mut self, key: &Key) {
+        if let Some(count) = self.about.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.about.remove(key);
+            }
+        }
+    }
+}
+
+impl Conduct<'_> {
+    /// Whether webhooks are told of a channel; they are not of who is signed in.
+    pub(super) fn tells_webhooks(&self, key: &Key) -> bool {
+        user_of(&key.channel).is_none() && self.node.tells_webhooks(&key.app)
+    }
+
+    /// Tells webhooks what has changed for the fleet; removals wait for their opposite first, and so does who comes if
+    /// all `wait`. Gives who that is.
+    pub(super) fn tell(&mut self, key: &Key, effect: Effect, token: &str, wait: bool) -> Again {
+        let mut waits = Again::default();
+        let Some(app) = self.node.apps.by_id(&key.app) else { return waits };
+        // While all regroup, those who are not back do not count.
+        if !self.regroups {
+            self.node.tell_webhooks_of_fleet_count(&app, &key.channel, effect.subscriptions);
+        }
+        let due = Instant::now() + Duration::from_millis(self.node.limits.webhook_settle_ms as u64);
+        for turn in effect.turns {
+            match &turn {
+                FleetTurn::Added(_) | FleetTurn::Occupied if !wait => {
+                    self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
+                    continue;
+                }
+                FleetTurn::Added(user_id) => drop(waits.users.insert(Arc::clone(user_id))),
+                FleetTurn::Occupied => waits.occupied = true,
+                FleetTurn::Removed(_) | FleetTurn::Vacated => {}
+            }
+            self.waiting.push(due, Pending { key: key.clone(), turn, token: token.to_owned() });
+        }
+        waits
+    }
+
+    /// Tells what has waited, if nobody has undone it in time.
+    pub(super) async fn settle<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        lease: LeaseId,
+    ) -> RedisResult<()> {
+        let (now, began) = (Instant::now(), Instant::now());
+        loop {
+            let due = self.waiting.queue.iter().take_while(|(due, _)| *due <= now).take(LOADS_MAX);
+            let due: Vec<&Pending> = due.map(|(_, pending)| pending).collect();
+            if due.is_empty() {
+                return Ok(());
+            }
+            let mut undone = Vec::new();
+            for settled in store.settle(&due).await? {
+                // What is not certain is asked again.
+                let settled = settled?;
+                let Some((_, pending)) = self.waiting.queue.pop_front() else { break };
+                self.conclude(&pending, settled);
+                if settled {
+                    self.waiting.told.push(pending);
+                } else {
+                    self.waiting.is_done(&pending.key);
+                    undone.push(pending.key);
+                }
+            }
+            self.clear(store, lease).await?;
+            self.forget(store, lease, undone.iter()).await?;
+            if self.is_time_to_look(began) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// It is still so, and this node is who tells it, or it is not.
+    fn conclude(&mut self, Pending { key, turn, .. }: &Pending, is_so: bool) {
+        if is_so && let Some(app) = self.node.apps.by_id(&key.app) {
+            self.node.tell_webhooks_of_fleet(&app, &key.channel, turn);
+        }
+        let mut ledger = self.ledger();
+        match turn {
+            FleetTurn::Added(user_id) => ledger.told(key, Some(user_id)),
+            FleetTurn::Occupied => ledger.told(key, None),
+            FleetTurn::Removed(user_id) if is_so => ledger.told_gone(key, Some(user_id)),
+            FleetTurn::Vacated if is_so => ledger.told_gone(key, None),
+            FleetTurn::Removed(_) | FleetTurn::Vacated => {}
+        }
+    }
+
+    /// Takes what is told out of the facts.
+    pub(super) async fn clear<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        lease: LeaseId,
+    ) -> RedisResult<()> {
+        store.told(&self.waiting.told.iter().collect::<Vec<_>>()).await?;
+        let told = std::mem::take(&mut self.waiting.told);
+        told.iter().for_each(|pending| self.waiting.is_done(&pending.key));
+        self.forget(store, lease, told.iter().map(|pending| &pending.key)).await
+    }
+
+    /// What waited to be told is lost with everything else. Who was to be gone is said to be once more; who had come and
+    /// was not told yet comes again.
+    pub(super) fn grieve(&mut self) {
+        let waited = std::mem::take(&mut self.waiting);
+        let mut ledger = self.ledger();
+        for (_, Pending { key, turn, .. }) in waited.queue {
+            match turn {
+                FleetTurn::Removed(user_id) => ledger.is_to_be_gone(&key, Some(&user_id)),
+                FleetTurn::Vacated => ledger.is_to_be_gone(&key, None),
+                FleetTurn::Added(_) | FleetTurn::Occupied => {}
+            }
+        }
+    }
+}
