@@ -278,10 +278,12 @@ impl Conduct<'_> {
                 _ = standing.changed() => return Ok(Ended::Away),
                 _ = looks.tick() => lease = self.look(store, lease).await?,
                 _ = loading.recv_many(&mut wanted, LOADS_MAX) => self.read(store, lease, &mut wanted).await?,
-                () = tokio::time::sleep_until(settled.unwrap_or_else(Instant::now)), if settled.is_some() => {
-                    self.settle(store, lease).await?;
-                }
+                () = tokio::time::sleep_until(settled.unwrap_or_else(Instant::now)), if settled.is_some() => {}
                 () = self.part.due.notified() => {}
+            }
+            if !self.regroups {
+                // Before what is said now: webhooks are told in the order in which it happened.
+                self.settle(store, lease).await?;
             }
             let all_is_said = self.speak(store, lease).await?;
             self.reap_some(store, lease, all_is_said).await?;
