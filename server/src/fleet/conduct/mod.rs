@@ -153,6 +153,7 @@ async fn conduct(
     let most = Duration::from_millis(node.limits.redis_reconnect_ms as u64);
     let mut standing = part.standing();
     let mut backoff = BACKOFF.min(most);
+    let mut complaint = String::new();
     loop {
         tokio::select! {
             // The sender is the part's, which outlives this.
@@ -169,13 +170,18 @@ async fn conduct(
         conduct.let_go();
         if std::mem::take(&mut conduct.all_was_said) {
             backoff = BACKOFF.min(most);
+            complaint.clear();
         }
         match ended {
             Ok(Ended::Away) => {}
             Ok(Ended::Finished) => return,
             Err(error) => {
                 let reason = in_its_words(&error);
-                warn!(error = reason, "the facts of the fleet cannot be kept in Redis; trying again");
+                // Once, and not with every attempt.
+                if reason != complaint {
+                    warn!(error = reason, "the facts of the fleet cannot be kept in Redis; trying again");
+                    complaint.clone_from(&reason);
+                }
                 part.store_stands(node, Standing::Away { reason });
                 tokio::select! {
                     () = tokio::time::sleep(backoff.mul_f64(jitter())) => {}
@@ -260,7 +266,6 @@ impl Conduct<'_> {
         }
         // What was told over the link before is not told again.
         self.clear(store, lease).await?;
-        info!(%lease, "this node has its place in the fleet");
         let mut looks = tokio::time::interval(renewal(self.part.span));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wanted = Vec::new();
@@ -291,7 +296,9 @@ impl Conduct<'_> {
                 self.part.has_caught_up();
                 // Not before everything is said and read: until then there is something that Redis may refuse.
                 if all_is_said {
-                    self.all_was_said = true;
+                    if !std::mem::replace(&mut self.all_was_said, true) {
+                        info!(%lease, "this node has its place in the fleet");
+                    }
                     self.part.store_stands(self.node, Standing::Connected);
                 }
             }

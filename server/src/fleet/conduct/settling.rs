@@ -75,8 +75,8 @@ impl Conduct<'_> {
         let mut waits = Again::default();
         let Some(app) = self.node.apps.by_id(&key.app) else { return waits };
         // While all regroup, those who are not back do not count.
-        if !self.regroups {
-            self.node.tell_webhooks_of_fleet_count(&app, &key.channel, effect.subscriptions);
+        if let Some(subscriptions) = effect.subscriptions.filter(|_| !self.regroups) {
+            self.node.tell_webhooks_of_fleet_count(&app, &key.channel, subscriptions);
         }
         let due = Instant::now() + Duration::from_millis(self.node.limits.webhook_settle_ms as u64);
         for turn in effect.turns {

@@ -123,8 +123,8 @@ pub struct Saying {
 /// What a change of the facts means for the fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
-    /// How many subscribe to the channel in all.
-    pub subscriptions: u64,
+    /// How many subscribe to the channel in all, if another number than before.
+    pub subscriptions: Option<u64>,
     /// What has changed by it, and by nothing else.
     pub turns: Vec<FleetTurn>,
 }
@@ -442,7 +442,7 @@ fn effect((subscriptions, told): RawEffect) -> RedisResult<Effect> {
         ))),
     };
     let turns = told.iter().map(turn).collect::<RedisResult<_>>()?;
-    Ok(Effect { subscriptions: u64::try_from(subscriptions).unwrap_or(0), turns })
+    Ok(Effect { subscriptions: u64::try_from(subscriptions).ok(), turns })
 }
 
 /// Reads a channel's facts. What is not ours is left out: a later version may write more.

@@ -34,7 +34,8 @@ for _, user in ipairs(gone) do
     end
 end
 local owner = redis.call('HGET', key, 's' .. lease)
-local total = tonumber(redis.call('HGET', key, 't') or '0')
+local counted = tonumber(redis.call('HGET', key, 't') or '0')
+local total = counted
 if owner then
     redis.call('HDEL', key, 's' .. lease)
     -- None are left where another lease of the same node has taken them over.
@@ -50,4 +51,4 @@ if owner then
         end
     end
 end
-return {total, told}
+return {total ~= counted and total or -1, told}

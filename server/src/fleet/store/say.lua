@@ -9,7 +9,7 @@
 -- ARGV: lease, prev, seq, subscriptions, "1" when webhooks are told, "1" when they were told that the channel is
 -- occupied, "1" while all regroup, the leases that its node will give back; then for each change "+", user, info or "-", user; or "*" and "~" in place of these
 -- when webhooks were told, before data was lost, that the user is here.
--- Gives how many subscribe in all, then what has changed for the fleet: "+user", "-user", "o" occupied, "v" vacated.
+-- Gives how many subscribe in all, -1 if as many as before, then what has changed for the fleet: "+user", "-user", "o" occupied, "v" vacated.
 local key, lease = KEYS[1], ARGV[1]
 local told, token, is_told = {}, lease .. ' ' .. ARGV[3], ARGV[5] == '1'
 local was_occupied, waits = ARGV[6] == '1', is_told and ARGV[7] == '1'
@@ -62,7 +62,8 @@ if ARGV[2] == '0' then
     end
 end
 local now = tonumber(ARGV[4])
-local total = tonumber(redis.call('HGET', key, 't') or '0') + now - was
+local counted = tonumber(redis.call('HGET', key, 't') or '0')
+local total = counted + now - was
 if was ~= now then
     if total > 0 then redis.call('HSET', key, 't', total) else redis.call('HDEL', key, 't') end
 end
@@ -92,4 +93,4 @@ if total <= 0 and (was_occupied or was > now and not waited) then
     if is_told then redis.call('HSET', key, 'v', token) end
     told[#told + 1] = 'v'
 end
-return {total, told}
+return {total ~= counted and total or -1, told}
