@@ -10,13 +10,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
-use crate::broker::NodeId;
+use crate::entropy;
 
-/// A lease: random, drawn by the node that takes it.
+/// A lease: 48 random bits, which the node that takes it draws once, and 16 by which it counts its leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub u64);
+
+const COUNTED: u64 = 0xffff;
 
 /// As it stands in keys: always 16 hexadecimal digits.
 impl fmt::Display for LeaseId {
@@ -26,6 +29,25 @@ impl fmt::Display for LeaseId {
 }
 
 impl LeaseId {
+    /// The first one of a node.
+    ///
+    /// # Errors
+    /// As [`entropy::bytes`].
+    pub fn draw() -> io::Result<Self> {
+        Ok(Self(u64::from_ne_bytes(entropy::bytes()?) & !COUNTED))
+    }
+
+    /// The next one of the same node. Another than this one for so long that nothing of this one is left.
+    pub fn next(self) -> Self {
+        Self(self.0 & !COUNTED | self.0.wrapping_add(1) & COUNTED)
+    }
+
+    /// Whether the same node has taken the other one after it.
+    pub fn is_before(self, other: Self) -> bool {
+        let ahead = other.0.wrapping_sub(self.0) & COUNTED;
+        self.0 & !COUNTED == other.0 & !COUNTED && (1..=COUNTED / 2).contains(&ahead)
+    }
+
     /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let is_ours = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -66,8 +88,6 @@ enum Known {
         heard: u64,
         /// Whether the last roll call had it.
         answered: bool,
-        /// Whose it is, once a word under it was heard.
-        node: Option<NodeId>,
     },
     /// Dead; forgotten when nothing under it can be on its way any more.
     Dead { since: Instant },
@@ -154,26 +174,16 @@ impl Leases {
         self.judges_since.is_some_and(|since| now.saturating_duration_since(since) >= self.span)
     }
 
-    /// A word of this node, or a snapshot, came under this lease; whether it counts.
-    pub fn hear(&mut self, lease: LeaseId, from: Option<NodeId>) -> bool {
+    /// A word or a snapshot came under this lease; whether it counts.
+    pub fn hear(&mut self, lease: LeaseId) -> bool {
         let call = self.call;
-        let unheard = Known::Living { heard: call, answered: false, node: None };
-        match self.known.entry(lease).or_insert(unheard) {
-            Known::Living { heard, node, .. } => {
+        match self.known.entry(lease).or_insert(Known::Living { heard: call, answered: false }) {
+            Known::Living { heard, .. } => {
                 *heard = call;
-                *node = node.or(from);
                 true
             }
             Known::Dead { .. } => false,
         }
-    }
-
-    /// The other leases of a node, which it will give back: it says everything again under this one.
-    pub fn before(&self, lease: LeaseId, of: NodeId) -> Vec<LeaseId> {
-        let is_before = |(other, known): &(&LeaseId, &Known)| {
-            **other != lease && matches!(known, Known::Living { node: Some(node), .. } if *node == of)
-        };
-        self.known.iter().filter(is_before).map(|(lease, _)| *lease).collect()
     }
 
     /// Whether the last roll call had this lease: then what a snapshot does not have under it is not there.
@@ -210,7 +220,7 @@ impl Leases {
         }
         self.answered = Some(now);
         for lease in living {
-            let unheard = Known::Living { heard: 0, answered: true, node: None };
+            let unheard = Known::Living { heard: 0, answered: true };
             if let Known::Living { answered, .. } = self.known.entry(*lease).or_insert(unheard) {
                 *answered = true;
             }
@@ -296,7 +306,7 @@ mod tests {
         }
 
         fn hears(&mut self, lease: LeaseId) -> bool {
-            self.leases.hear(lease, Some(NodeId(lease.0)))
+            self.leases.hear(lease)
         }
 
         /// The answer of the next roll call: who is dead, and who is gone otherwise.
@@ -393,13 +403,12 @@ mod tests {
     }
 
     #[test]
-    fn the_leases_of_a_node_before_the_present_one_are_known_while_they_live() {
-        let mut scene = Scene::new();
-        let node = NodeId(7);
-        assert!(scene.leases.hear(ONE, Some(node)) && scene.leases.hear(TWO, Some(node)));
-        assert!(scene.leases.hear(LeaseId(3), Some(NodeId(8))) && scene.leases.hear(LeaseId(4), None));
-        assert_eq!(scene.leases.before(TWO, node), [ONE]);
-        scene.leases.end(scene.now, ONE);
-        assert_eq!(scene.leases.before(TWO, node), NONE);
+    fn the_leases_of_a_node_are_known_and_so_is_their_order() {
+        let one = LeaseId::draw().unwrap();
+        let last = LeaseId(one.0 | COUNTED);
+        assert!(one.is_before(one.next()) && !one.next().is_before(one) && !one.is_before(one));
+        assert_eq!(last.next(), one, "it begins anew");
+        assert!(last.is_before(one) && !one.is_before(last));
+        assert!(!one.is_before(LeaseId((one.0 ^ 0x1_0000) + 1)));
     }
 }

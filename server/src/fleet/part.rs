@@ -153,7 +153,7 @@ impl Part {
         match Message::decode(header, body) {
             Ok(Message::Word(word)) => {
                 if let Topic::Channel { app, channel } = topic {
-                    self.hear_word(node, header.origin, app, channel, word);
+                    self.hear_word(node, app, channel, word);
                 }
             }
             Ok(Message::Question(token, question)) => {
@@ -178,17 +178,16 @@ impl Part {
         }
     }
 
-    fn hear_word(&self, node: &Node, origin: NodeId, app: &str, channel: &Arc<str>, word: Word) {
+    fn hear_word(&self, node: &Node, app: &str, channel: &Arc<str>, word: Word) {
         let Some(app) = node.apps.by_id(app) else { return };
         let own = lock(&self.ledger).lease();
         let mut leases = lock(&self.leases);
-        if word.lease == own || !leases.hear(word.lease, Some(origin)) {
+        if word.lease == own || !leases.hear(word.lease) {
             return;
         }
-        let before = if word.prev == 0 { leases.before(word.lease, origin) } else { Vec::new() };
         let heard = match store::user_of(channel) {
             Some(user_id) => app.users.hear(user_id, word, |change| node.user_changed(&app, change)),
-            None => app.directory.hear(channel, word, &before, |change| node.changed(&app, channel, change)),
+            None => app.directory.hear(channel, word, |change| node.changed(&app, channel, change)),
         };
         drop(leases);
         if heard == Some(Heard::Gap) {
@@ -253,7 +252,7 @@ impl Part {
         let Some(app) = node.apps.by_id(&key.app) else { return false };
         let own = lock(&self.ledger).lease();
         let mut leases = lock(&self.leases);
-        let counts = |lease| lease != own && leases.hear(lease, None);
+        let counts = |lease| lease != own && leases.hear(lease);
         match store::user_of(&key.channel) {
             Some(user_id) => {
                 let tell = |change: UserChange<'_>| node.user_changed(&app, change);

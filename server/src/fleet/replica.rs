@@ -41,8 +41,7 @@ pub struct Owner {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// With the leases before, as [`Replica::hear`] was given them.
-    words: Vec<(Word, Vec<LeaseId>)>,
+    words: Vec<Word>,
     /// Whether some were let go.
     overflowed: bool,
 }
@@ -100,18 +99,11 @@ impl Replica {
         self.owners.iter().map(|owner| u64::from(owner.subscriptions)).sum()
     }
 
-    /// Hears a word of a living owner; `before` are leases that its node still has and will give back. Who subscribes there
-    /// is counted under the one of the word from its first word on, and not twice.
-    pub fn hear(
-        &mut self,
-        members: &mut Members,
-        word: Word,
-        before: &[LeaseId],
-        turns: &mut Vec<Turn>,
-    ) -> Heard {
+    /// Hears a word of a living owner.
+    pub fn hear(&mut self, members: &mut Members, word: Word, turns: &mut Vec<Turn>) -> Heard {
         if let Some(held) = &mut self.held {
             if held.words.len() < HELD_WORDS_MAX {
-                held.words.push((word, before.to_vec()));
+                held.words.push(word);
             } else {
                 held.overflowed = true;
             }
@@ -125,11 +117,15 @@ impl Replica {
         if word.prev != 0 && last != Some(word.prev) {
             return Heard::Gap;
         }
-        self.owners
-            .iter_mut()
-            .filter(|owner| before.contains(&owner.lease))
-            .for_each(|owner| owner.subscriptions = 0);
-        let owner = Owner { lease: word.lease, seq: word.seq, subscriptions: word.subscriptions };
+        let mut owner = Owner { lease: word.lease, seq: word.seq, subscriptions: word.subscriptions };
+        for other in &mut self.owners {
+            // A node counts under its last lease, and gives those before back when everything is said under it.
+            if other.lease.is_before(owner.lease) {
+                other.subscriptions = 0;
+            } else if owner.lease.is_before(other.lease) {
+                owner.subscriptions = 0;
+            }
+        }
         match at {
             Some(at) => self.owners[at] = owner,
             None => self.owners.push(owner),
@@ -172,8 +168,8 @@ impl Replica {
         });
         self.owners.extend(snapshot.owners);
         let mut again = held.overflowed;
-        for (word, before) in held.words {
-            again |= counts(word.lease) && self.hear(members, word, &before, turns) == Heard::Gap;
+        for word in held.words {
+            again |= counts(word.lease) && self.hear(members, word, turns) == Heard::Gap;
         }
         again
     }
@@ -186,7 +182,7 @@ impl Replica {
             turns.extend(gone.into_iter().map(Turn::Removed));
         }
         if let Some(held) = &mut self.held {
-            held.words.retain(|(word, _)| word.lease != lease);
+            held.words.retain(|word| word.lease != lease);
         }
     }
 }
@@ -219,8 +215,8 @@ fn take(members: &mut Members, word: &Word, turns: &mut Vec<Turn>) {
 mod tests {
     use super::*;
 
-    const ONE: LeaseId = LeaseId(1);
-    const TWO: LeaseId = LeaseId(2);
+    const ONE: LeaseId = LeaseId(0x1_0000);
+    const TWO: LeaseId = LeaseId(0x2_0000);
 
     fn member(user_id: &str) -> Member {
         Member { user_id: user_id.into(), user_info: None }
@@ -251,7 +247,7 @@ mod tests {
     impl Scene {
         fn hear(&mut self, word: Word) -> (Heard, Vec<String>) {
             let mut turns = Vec::new();
-            let heard = self.replica.hear(&mut self.members, word, &[], &mut turns);
+            let heard = self.replica.hear(&mut self.members, word, &mut turns);
             (heard, note(turns))
         }
 
@@ -344,13 +340,13 @@ mod tests {
             if is_held {
                 scene.replica.load();
             }
-            let (again, mut turns) = (word(TWO, 0, 1, 1, &["+1"]), Vec::new());
-            let heard = scene.replica.hear(&mut scene.members, again, &[ONE], &mut turns);
+            let (heard, turns) = scene.hear(word(ONE.next(), 0, 3, 1, &["+1"]));
             assert_eq!(heard, if is_held { Heard::Held } else { Heard::Taken });
             if is_held {
-                scene.take(&[(ONE, 1)], &[(ONE, "1"), (ONE, "2")], &[ONE, TWO]);
+                scene.take(&[(ONE, 1)], &[(ONE, "1"), (ONE, "2")], &[ONE, ONE.next()]);
             }
-            assert_eq!((scene.replica.subscriptions(), turns.as_slice()), (1, [].as_slice()));
+            assert_eq!((scene.replica.subscriptions(), turns), (1, vec![]));
+            let mut turns = Vec::new();
             scene.replica.drop_lease(&mut scene.members, ONE, &mut turns);
             assert_eq!((scene.replica.subscriptions(), note(turns)), (1, vec!["-2".to_owned()]));
         }

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use super::lease::RollCall;
 use super::replica::{Heard, Owner};
 use super::{Change, LeaseId, Leases, Ledger, Replica, Snapshot, Turn, Word};
-use crate::broker::NodeId;
 use crate::hub::Member;
 use crate::hub::members::Members;
 
@@ -36,8 +35,8 @@ impl Dice {
 
 #[derive(Clone, Debug)]
 enum Command {
-    /// With the node, and the leases that it will give back.
-    Say(usize, NodeId, Word, Vec<LeaseId>),
+    /// With the leases that its node will give back.
+    Say(usize, Word, Vec<LeaseId>),
     Take(LeaseId),
     Renew(LeaseId),
     Roll(RollCall),
@@ -57,7 +56,7 @@ enum Reply {
 #[derive(Clone, Debug)]
 enum Message {
     Subscribed(usize, u64),
-    Word(usize, NodeId, Word),
+    Word(usize, Word),
     Ended(LeaseId),
 }
 
@@ -154,7 +153,6 @@ impl View {
 }
 
 struct Node {
-    id: NodeId,
     ledger: Ledger<usize>,
     leases: Leases,
     given_back: Vec<LeaseId>,
@@ -189,17 +187,12 @@ impl World {
         world
     }
 
-    fn lease(&mut self) -> LeaseId {
-        self.lives += 1;
-        LeaseId(self.lives)
-    }
-
     fn start(&mut self) {
-        let id = NodeId(self.lease().0);
-        let (ledger, views) = (Ledger::new(self.lease()), (0..CHANNELS).map(|_| None).collect());
+        self.lives += 1;
+        let lease = LeaseId(self.lives << 16);
+        let (ledger, views) = (Ledger::new(lease), (0..CHANNELS).map(|_| None).collect());
         let leases = Leases::new(SPAN);
         self.nodes.push(Node {
-            id,
             ledger,
             leases,
             given_back: Vec::new(),
@@ -213,15 +206,14 @@ impl World {
 
     /// The link is there again: another lease, and everything anew.
     fn connect(&mut self, at: usize) {
-        let (now, lease) = (self.now, self.lease());
-        let node = &mut self.nodes[at];
+        let (now, node) = (self.now, &mut self.nodes[at]);
         node.leases.link_is_up();
         let mut link = Link::default();
         for (channel, view) in node.views.iter().enumerate() {
             link.subscribing.extend(view.as_ref().map(|view| (channel, view.life)));
         }
         node.link = Some(link);
-        node.take_lease(now, lease);
+        node.take_lease(now);
         node.call_roll();
     }
 
@@ -295,9 +287,9 @@ impl World {
 
     fn execute(&mut self, command: Command) -> Option<Reply> {
         match command {
-            Command::Say(channel, node, word, before) => {
+            Command::Say(channel, word, before) => {
                 self.redis.say(channel, &word, &before);
-                self.publish(Some(channel), &Message::Word(channel, node, word));
+                self.publish(Some(channel), &Message::Word(channel, word));
                 None
             }
             Command::Take(lease) => {
@@ -396,9 +388,8 @@ impl World {
         match reply {
             Reply::Renewed(lease, renewed) => {
                 if !renewed && lease == self.nodes[at].ledger.lease() {
-                    let lease = self.lease();
                     self.nodes[at].leases.spare_all(now);
-                    self.nodes[at].take_lease(now, lease);
+                    self.nodes[at].take_lease(now);
                 }
             }
             Reply::Roll(call, living, run_out) => {
@@ -497,8 +488,8 @@ impl Node {
         }
     }
 
-    fn take_lease(&mut self, now: Instant, lease: LeaseId) {
-        let old = self.ledger.lease();
+    fn take_lease(&mut self, now: Instant) {
+        let (old, lease) = (self.ledger.lease(), self.ledger.lease().next());
         self.given_back.push(old);
         self.leases.end(now, old);
         self.ledger.begin(lease, false);
@@ -531,7 +522,7 @@ impl Node {
             return false;
         }
         if let Some((channel, word, _)) = self.ledger.next(2, 1_000) {
-            self.send([Command::Say(channel, self.id, word, self.given_back.clone())]);
+            self.send([Command::Say(channel, word, self.given_back.clone())]);
             return true;
         }
         // Everything is said under the present lease.
@@ -556,14 +547,13 @@ impl Node {
                     self.load(channel);
                 }
             }
-            Message::Word(channel, node, word) => {
-                if word.lease == self.ledger.lease() || !self.leases.hear(word.lease, Some(node)) {
+            Message::Word(channel, word) => {
+                if word.lease == self.ledger.lease() || !self.leases.hear(word.lease) {
                     return;
                 }
-                let before = if word.prev == 0 { self.leases.before(word.lease, node) } else { Vec::new() };
                 let Some(view) = &mut self.views[channel] else { return };
                 let mut turns = Vec::new();
-                let heard = view.replica.hear(&mut view.members, word, &before, &mut turns);
+                let heard = view.replica.hear(&mut view.members, word, &mut turns);
                 view.tell(turns);
                 if heard == Heard::Gap {
                     self.load(channel);
@@ -597,7 +587,7 @@ impl Node {
             .extend(snapshot.owners.iter().map(|owner| owner.lease).filter(|lease| !living.contains(lease)));
         let mut turns = Vec::new();
         let leases = &mut self.leases;
-        let counts = |lease| lease != own && leases.hear(lease, None);
+        let counts = |lease| lease != own && leases.hear(lease);
         let again = view.replica.take(&mut view.members, snapshot, &living, counts, &mut turns);
         view.tell(turns);
         view.answer();

@@ -215,7 +215,7 @@ impl Users {
     pub fn hear(&self, user_id: &str, word: Word, mut tell: impl FnMut(UserChange<'_>)) -> Option<Heard> {
         let mut users = self.lock();
         let user = users.get_mut(user_id)?;
-        let heard = user.replica.as_mut()?.hear(&mut Members::default(), word, &[], &mut Vec::new());
+        let heard = user.replica.as_mut()?.hear(&mut Members::default(), word, &mut Vec::new());
         user.update(user_id, &mut tell);
         Some(heard)
     }

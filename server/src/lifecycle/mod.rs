@@ -23,7 +23,7 @@ use crate::broker::memory::MemoryBroker;
 use crate::broker::redis::{self, RedisBroker};
 use crate::broker::{Broker, Listener, NodeId, Topic};
 use crate::config::{Loaded, Source};
-use crate::fleet::{self, Part};
+use crate::fleet::{self, LeaseId, Part};
 use crate::node::Node;
 use crate::shard::{self, Equipment};
 use crate::webhooks::{self, Webhooks};
@@ -236,7 +236,7 @@ fn start_shards(
     let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&node) as Arc<dyn Listener>));
     let mut taking_part = None;
     if let Some(unstarted) = &unstarted {
-        let lease = fleet::conduct::draw_lease().map_err(system("draw random bytes"))?;
+        let lease = LeaseId::draw().map_err(system("draw random bytes"))?;
         let span = Duration::from_millis(node.limits.lease_ms as u64);
         // Before anybody subscribes, and before the broker tells anything.
         let part = Arc::clone(node.part.get_or_init(|| Arc::new(Part::new(lease, span))));

@@ -89,14 +89,6 @@ struct Conduct<'a> {
     reaped: u64,
 }
 
-/// Draws the number of a lease.
-///
-/// # Errors
-/// As [`entropy::bytes`].
-pub fn draw_lease() -> io::Result<LeaseId> {
-    Ok(LeaseId(u64::from_ne_bytes(entropy::bytes()?)))
-}
-
 /// The thread's end: held by [`crate::lifecycle`].
 #[derive(Debug)]
 #[must_use = "dropped, it ends the thread at once, and the others find out by the lease"]
@@ -210,10 +202,6 @@ fn in_its_words(error: &RedisError) -> String {
 /// Everything is said again over another link.
 fn lost() -> RedisError {
     RedisError::from((ErrorKind::Io, "expected what was written before, but Redis has lost data"))
-}
-
-fn system(error: io::Error) -> RedisError {
-    RedisError::from(error)
 }
 
 impl Conduct<'_> {
@@ -344,7 +332,7 @@ impl Conduct<'_> {
     }
 
     async fn take_lease<C: ConnectionLike>(&mut self, store: &mut Store<C>) -> RedisResult<LeaseId> {
-        let lease = draw_lease().map_err(system)?;
+        let lease = self.ledger().lease().next();
         // Held before anything is said under it.
         let call = self.part.call_roll();
         let before = self.lease.unwrap_or(LeaseId(0));

@@ -11,21 +11,14 @@ use crate::fleet::replica::Heard;
 use crate::fleet::{LeaseId, Snapshot, Turn, Word};
 
 impl Directory {
-    /// Hears another node's word about a channel; `None` when nobody here is subscribed to it, or it is not shared. See
-    /// [`Replica::hear`](crate::fleet::Replica::hear).
-    pub fn hear(
-        &self,
-        name: &str,
-        word: Word,
-        before: &[LeaseId],
-        tell: impl FnMut(Change<'_>),
-    ) -> Option<Heard> {
+    /// Hears another node's word about a channel; `None` when nobody here is subscribed to it, or it is not shared.
+    pub fn hear(&self, name: &str, word: Word, tell: impl FnMut(Change<'_>)) -> Option<Heard> {
         let mut stripe = self.write(name);
         let stripe = &mut *stripe;
         let channel = stripe.channels.get_mut(name)?;
         channel.learn(&mut stripe.stamp, tell, |channel, turns| {
             let replica = channel.replica.as_mut()?;
-            Some(replica.hear(&mut channel.members, word, before, turns))
+            Some(replica.hear(&mut channel.members, word, turns))
         })
     }
 
@@ -154,7 +147,7 @@ mod tests {
         let snapshot = Snapshot { owners: vec![owner], members: members.into() };
         let living = HashSet::from([LeaseId(7)]);
         let mut again = false;
-        again |= directory.hear(&name, word(7, 1, 4, vec![joined("3")]), &[], |_| ()) != Some(Heard::Held);
+        again |= directory.hear(&name, word(7, 1, 4, vec![joined("3")]), |_| ()) != Some(Heard::Held);
         again |=
             directory.take(&name, snapshot.clone(), &living, |_| true, |change| told.push(note(&change)));
         assert!(!again);
@@ -164,7 +157,7 @@ mod tests {
 
         directory.unsubscribe(&name, 0, true, Some("1"), |change| told.push(note(&change)));
         assert_eq!(std::mem::take(&mut told), ["1 departed", "vacated"]);
-        assert_eq!(directory.hear(&name, word(7, 2, 4, vec![]), &[], |_| ()), None);
+        assert_eq!(directory.hear(&name, word(7, 2, 4, vec![]), |_| ()), None);
 
         directory.subscribe(&name, 0, Some(&member("2")), 9, true, |_| ()).unwrap();
         directory.take(&name, snapshot, &living, |_| true, |_| ());
