@@ -117,19 +117,12 @@ impl Replica {
         if word.prev != 0 && last != Some(word.prev) {
             return Heard::Gap;
         }
-        let mut owner = Owner { lease: word.lease, seq: word.seq, subscriptions: word.subscriptions };
-        for other in &mut self.owners {
-            // A node counts under its last lease, and gives those before back when everything is said under it.
-            if other.lease.is_before(owner.lease) {
-                other.subscriptions = 0;
-            } else if owner.lease.is_before(other.lease) {
-                owner.subscriptions = 0;
-            }
-        }
+        let owner = Owner { lease: word.lease, seq: word.seq, subscriptions: word.subscriptions };
         match at {
             Some(at) => self.owners[at] = owner,
             None => self.owners.push(owner),
         }
+        self.count_once(word.lease);
         take(members, &word, turns);
         Heard::Taken
     }
@@ -167,11 +160,27 @@ impl Replica {
             !said.contains(&owner.lease)
         });
         self.owners.extend(snapshot.owners);
+        said.into_iter().for_each(|lease| self.count_once(lease));
         let mut again = held.overflowed;
         for word in held.words {
             again |= counts(word.lease) && self.hear(members, word, turns) == Heard::Gap;
         }
         again
+    }
+
+    /// A node counts under its last lease; it gives those before back when everything is said under that one.
+    fn count_once(&mut self, heard: LeaseId) {
+        let mut is_over = false;
+        for Owner { lease, subscriptions, .. } in &mut self.owners {
+            *subscriptions *= u32::from(!lease.is_before(heard));
+            is_over |= heard.is_before(*lease);
+        }
+        if is_over {
+            self.owners
+                .iter_mut()
+                .filter(|owner| owner.lease == heard)
+                .for_each(|owner| owner.subscriptions = 0);
+        }
     }
 
     /// Drops what was held under a lease that is dead or given back.
