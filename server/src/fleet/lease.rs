@@ -191,6 +191,11 @@ impl Leases {
     pub fn end(&mut self, now: Instant, lease: LeaseId) -> bool {
         !matches!(self.known.insert(lease, Known::Dead { since: now }), Some(Known::Dead { .. }))
     }
+
+    /// Whether the link is up and the roll was read over it, which has this node too: whoever lives is known.
+    pub fn is_up(&self) -> bool {
+        self.up_since.is_some() && self.living().next().is_some()
+    }
 }
 
 #[cfg(test)]
