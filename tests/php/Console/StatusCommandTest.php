@@ -103,7 +103,9 @@ final class StatusCommandTest extends TestCase
         $degraded = static fn (): bool => str_contains((string) @file_get_contents("http://127.0.0.1:{$server->port}/ready"), '"degraded"');
         Patience::until('the server to notice', $degraded);
 
-        $words = (string) preg_replace(['/\.{2,}/', '/\s+/'], ' ', $server->application->artisan('fanfare:status', '--interval=0')->transcript);
+        $status = $server->application->artisan('fanfare:status', '--interval=0');
+        self::assertSame(0, $status->exitCode(), $status->transcript);
+        $words = (string) preg_replace(['/\.{2,}/', '/\s+/'], ' ', $status->transcript);
         self::assertMatchesRegularExpression('/ Servers of the fleet how many live is not known yet, this one is [0-9a-f]{16} /', $words);
         self::assertStringContainsString('App test, in the fleet 0 connections, 0 channels, without those from which this server is cut off: at least 1', $words);
         $server->stop();
