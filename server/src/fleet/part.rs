@@ -8,7 +8,7 @@
 //! after its lease was found dead.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub struct Part {
     store: Mutex<Standing>,
     /// Other nodes that lived when it was certain last.
     others: AtomicUsize,
+    /// Whether the store has been away.
+    was_away: AtomicBool,
     asked: Mutex<HashMap<u64, Asked>>,
     next_token: AtomicU64,
 }
@@ -93,6 +95,7 @@ impl Part {
             standing: watch::Sender::new(0),
             store: Mutex::new(Standing::Connecting),
             others: AtomicUsize::new(0),
+            was_away: AtomicBool::new(false),
             asked: Mutex::default(),
             next_token: AtomicU64::new(1),
         }
@@ -155,9 +158,14 @@ impl Part {
     /// The store stands so from now on, unless the broker is away: it cannot be connected then.
     pub(super) fn store_stands(&self, node: &Node, standing: Standing) {
         let is_connected = standing == Standing::Connected;
-        if is_connected && (self.is_settled() || self.others.load(Ordering::Relaxed) == 0) {
-            let others = node.metrics.fleet_nodes.value().saturating_sub(1);
-            self.others.store(usize::try_from(others).unwrap_or(usize::MAX), Ordering::Relaxed);
+        if is_connected {
+            let is_certain = self.is_certain(&lock(&self.leases));
+            if is_certain || self.others.load(Ordering::Relaxed) == 0 {
+                let others = node.metrics.fleet_nodes.value().saturating_sub(1);
+                self.others.store(usize::try_from(others).unwrap_or(usize::MAX), Ordering::Relaxed);
+            }
+        } else {
+            self.was_away.store(true, Ordering::Relaxed);
         }
         let mut store = lock(&self.store);
         // Looked at under the lock, so that the news of a broker that goes away now come after this.
@@ -310,7 +318,14 @@ impl Part {
         }
     }
 
-    /// Who else there is. Until a lease's span after the link was lost, whoever was there before may come back.
+    /// Whether the roll has everybody. For a lease's span after the link was lost, whoever was there before may come back;
+    /// over the first link there is nobody to come back.
+    fn is_certain(&self, leases: &Leases) -> bool {
+        let is_first = *self.standing.borrow() == 1 && !self.was_away.load(Ordering::Relaxed);
+        is_first || leases.is_settled(Instant::now())
+    }
+
+    /// Who else there is.
     fn others(&self, node: &Node) -> Others {
         let is_heard = node.broker.standing() == Standing::Connected;
         let own = lock(&self.ledger).lease();
@@ -321,7 +336,7 @@ impl Part {
             (false, _) => Others { to_ask: 0, known: before, missing_min: 1 },
             (true, false) => Others { to_ask: before, known: before, missing_min: 1 },
             (true, true) => {
-                let known = if leases.is_settled(Instant::now()) { living } else { before };
+                let known = if self.is_certain(&leases) { living } else { before };
                 Others { to_ask: living, known, missing_min: 0 }
             }
         }

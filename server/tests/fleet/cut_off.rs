@@ -93,6 +93,22 @@ fn a_node_that_has_never_reached_redis_says_that_at_least_one_is_missing() {
 }
 
 #[test]
+fn a_node_that_leaves_in_good_order_is_missing_nowhere() {
+    let mut scene = Scene::with(3, |configuration| {
+        // Nobody has been there for long enough to tell dead from cut off.
+        configuration["limits"]["lease_ms"] = 600_000.into();
+        configuration["limits"]["fleet_answer_timeout_ms"] = 1_000.into();
+    });
+    let mut leaving = scene.nodes.pop().unwrap().server;
+    leaving.signal(rustix::process::Signal::TERM);
+    assert!(leaving.wait().success());
+    for node in &scene.nodes {
+        node.knows_of(2);
+        assert_eq!(connections(&node.server), json!({"connections": 0}));
+    }
+}
+
+#[test]
 fn where_redis_refuses_the_facts_those_that_are_heard_answer_and_it_is_said_that_others_may_be_missing() {
     let directory = directory();
     let redis = Redis::start("redis-server", directory.path(), &[]);
