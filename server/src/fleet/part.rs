@@ -46,6 +46,8 @@ pub struct Part {
     others: AtomicUsize,
     /// Whether the store has been away.
     was_away: AtomicBool,
+    /// Whether it is away though the others are heard: then they are there, and can be asked.
+    is_refused: AtomicBool,
     asked: Mutex<HashMap<u64, Asked>>,
     next_token: AtomicU64,
 }
@@ -96,6 +98,7 @@ impl Part {
             store: Mutex::new(Standing::Connecting),
             others: AtomicUsize::new(0),
             was_away: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
             asked: Mutex::default(),
             next_token: AtomicU64::new(1),
         }
@@ -164,29 +167,36 @@ impl Part {
                 let others = node.metrics.fleet_nodes.value().saturating_sub(1);
                 self.others.store(usize::try_from(others).unwrap_or(usize::MAX), Ordering::Relaxed);
             }
-        } else {
-            self.was_away.store(true, Ordering::Relaxed);
         }
         let mut store = lock(&self.store);
         // Looked at under the lock, so that the news of a broker that goes away now come after this.
-        if is_connected && node.broker.standing() != Standing::Connected {
-            return;
+        let is_heard = node.broker.standing() == Standing::Connected;
+        if is_heard || !is_connected {
+            self.is_refused.store(is_heard && !is_connected, Ordering::Relaxed);
+            self.turn_store(node, &mut store, standing);
         }
-        node.metrics.fleet_away.set(u64::from(matches!(standing, Standing::Away { .. })));
+    }
+
+    fn turn_store(&self, node: &Node, store: &mut Standing, standing: Standing) {
+        let is_away = matches!(standing, Standing::Away { .. });
+        self.was_away.fetch_or(is_away, Ordering::Relaxed);
+        node.metrics.fleet_away.set(u64::from(is_away));
         *store = standing;
     }
 
     /// The broker stands otherwise than before: while it is away nothing is kept, for its reason; when it is back, not
     /// before everything is said again.
     pub fn store_follows(&self, node: &Node, broker: &Standing) {
-        match (broker, self.store_standing()) {
-            (Standing::Away { .. }, _) => self.store_stands(node, broker.clone()),
-            (Standing::Connected, Standing::Away { .. }) => {
-                let reason = "it has just been away, and this server is about to write it again".to_owned();
-                self.store_stands(node, Standing::Away { reason });
-            }
-            _ => {}
-        }
+        let mut store = lock(&self.store);
+        let standing = match (broker, &*store) {
+            (Standing::Away { .. }, _) => broker.clone(),
+            (Standing::Connected, Standing::Away { .. }) => Standing::Away {
+                reason: "it has just been away, and this server is about to write it again".to_owned(),
+            },
+            _ => return,
+        };
+        self.is_refused.store(false, Ordering::Relaxed);
+        self.turn_store(node, &mut store, standing);
     }
 
     pub(super) fn standing(&self) -> watch::Receiver<u64> {
@@ -334,7 +344,11 @@ impl Part {
         let before = living.max(self.others.load(Ordering::Relaxed));
         match (is_heard, leases.is_up()) {
             (false, _) => Others { to_ask: 0, known: before, missing_min: 1 },
-            (true, false) => Others { to_ask: before, known: before, missing_min: 1 },
+            (true, false) => {
+                // Who has just been away itself does not know who is back to answer.
+                let to_ask = if self.is_refused.load(Ordering::Relaxed) { before } else { 0 };
+                Others { to_ask, known: before, missing_min: 1 }
+            }
             (true, true) => {
                 let known = if self.is_certain(&leases) { living } else { before };
                 Others { to_ask: living, known, missing_min: 0 }
