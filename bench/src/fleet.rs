@@ -5,6 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -24,6 +25,8 @@ use crate::server::Server;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long Redis is watched before anybody connects.
 const ALONE: Duration = Duration::from_secs(2);
+/// How often Redis is asked what the servers have asked of it.
+const LOOK: Duration = Duration::from_millis(20);
 /// Where servers have their leases: in server/src/fleet/store.
 const LEASES: &str = "fanfare:leases";
 
@@ -97,17 +100,7 @@ impl Fleet {
         let far = serve("far", pipe.as_ref().map_or(address, |pipe| pipe.address))?;
         let asking = Carried { input: 0.0, output: 0.0, far: 0.0 };
         let mut fleet = Self { redis, redis_alone, address, asking, pipe, near, far };
-        let deadline = Instant::now() + PATIENCE;
-        while !(sees_both(&fleet.near)? && sees_both(&fleet.far)?) {
-            if Instant::now() > deadline {
-                return Err(Failure::new(format!(
-                    "expected two servers to know each other over Redis within {PATIENCE:?}, but found that they do not; \
-                     one said:{}",
-                    fleet.far.log()
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        fleet.knows_of(0)?;
         fleet.asking = fleet.cost_of_asking()?;
         Ok(fleet)
     }
@@ -134,25 +127,82 @@ impl Fleet {
         })
     }
 
-    /// Puts `count` more leases where those of living servers are, for an hour: the servers' roll calls are then as long
-    /// as with so many more of them.
+    /// Waits until both servers know of each other, and of `pretended` more.
+    fn knows_of(&self, pretended: u64) -> Result<(), Failure> {
+        let due = (2 + pretended) as f64;
+        let knows = |server: &Server| Ok::<_, Failure>(Self::metric(server, "fleet_nodes")? == due);
+        let deadline = Instant::now() + PATIENCE;
+        while !(knows(&self.near)? && knows(&self.far)?) {
+            if Instant::now() > deadline {
+                return Err(Failure::new(format!(
+                    "expected two servers to know {due} over Redis within {PATIENCE:?}, but found that they do not; one said:{}",
+                    self.far.log()
+                )));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Waits until both servers have called the roll twice more while nothing else was asked: whatever has changed
+    /// before is known then, and said no more.
     ///
     /// # Errors
-    /// When Redis is gone.
-    pub(crate) fn pretend(&self, count: u64) -> Result<(), Failure> {
+    /// When Redis is gone, or they do not.
+    pub(crate) fn roll_calls(&self) -> Result<(), Failure> {
+        let due = self.scripts()? + 4.0;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let scripts = self.scripts()?;
+            if scripts >= due {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::new(format!(
+                    "expected {due} scripts to have run in Redis within {PATIENCE:?}, but found {scripts}"
+                )));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Scripts that Redis has run by now: a roll call is one.
+    fn scripts(&self) -> Result<f64, Failure> {
+        let stats = command(self.address, "INFO commandstats")?;
+        let calls = stats.lines().find_map(|line| {
+            let (calls, _) = line.strip_prefix("cmdstat_evalsha:calls=")?.split_once(',')?;
+            calls.parse().ok()
+        });
+        calls.ok_or_else(|| {
+            Failure::new(format!("expected scripts in what Redis says of its commands, but found {stats:?}"))
+        })
+    }
+
+    /// Puts `count` more leases where those of living servers are, for an hour, and waits until the servers know them:
+    /// their roll calls are then as long as with so many more of them. Each time they are others, for those that were
+    /// taken away are dead.
+    ///
+    /// # Errors
+    /// When Redis is gone, or the servers do not find them.
+    pub(crate) fn pretend(&self, count: u64) -> Result<Range<u64>, Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let expires_ms = (now + Duration::from_secs(3_600)).as_millis();
-        let leases: String = (1..=count).map(|lease| format!(" {expires_ms} {lease:016x}")).collect();
-        command(self.address, &format!("ZADD {LEASES}{leases}")).map(drop)
+        let first = now.as_nanos() as u64;
+        let pretended = first..first + count;
+        let leases: String = pretended.clone().map(|lease| format!(" {expires_ms} {lease:016x}")).collect();
+        command(self.address, &format!("ZADD {LEASES}{leases}"))?;
+        self.knows_of(count)?;
+        Ok(pretended)
     }
 
     /// Takes them away.
     ///
     /// # Errors
-    /// When Redis is gone.
-    pub(crate) fn pretend_no_longer(&self, count: u64) -> Result<(), Failure> {
-        let leases: String = (1..=count).map(|lease| format!(" {lease:016x}")).collect();
-        command(self.address, &format!("ZREM {LEASES}{leases}")).map(drop)
+    /// When Redis is gone, or the servers do not notice.
+    pub(crate) fn pretend_no_longer(&self, pretended: Range<u64>) -> Result<(), Failure> {
+        let leases: String = pretended.map(|lease| format!(" {lease:016x}")).collect();
+        command(self.address, &format!("ZREM {LEASES}{leases}"))?;
+        self.knows_of(0)
     }
 
     /// From now on.
@@ -243,11 +293,6 @@ fn command(address: SocketAddr, command: &str) -> Result<String, Failure> {
         return Err(Failure::new(format!("expected Redis to understand {command}, but found {answer:?}")));
     }
     Ok(answer)
-}
-
-/// Whether a server knows of two living ones, itself among them.
-fn sees_both(server: &Server) -> Result<bool, Failure> {
-    Ok(Fleet::metric(server, "fleet_nodes")? == 2.0)
 }
 
 fn status(server: &Server) -> Result<Value, Failure> {

@@ -33,6 +33,7 @@ pub mod logs;
 pub mod metrics;
 pub mod node;
 mod others;
+pub mod pause;
 pub mod publication;
 pub mod pusher;
 pub mod shard;

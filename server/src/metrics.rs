@@ -136,8 +136,8 @@ metrics! {
     Counter broker_connections_total = "Times that a server of Redis was connected to.";
     Counter deliveries_total = "Events that were put into an outbox.";
     Counter events_deflated_total = "Events that were compressed, each counted once however many receive it.";
-    Gauge fleet_away = "Whether what this node knows is not kept in Redis: 1 while Redis refuses it or is away, else 0.";
-    Gauge fleet_nodes = "Nodes of the fleet that live, this one included; 0 where there is no fleet, or it was never reached.";
+    Gauge fleet_away = "Whether what this node knows is not kept in Redis: 1 while Redis refuses it or is away, and until it is written again, else 0.";
+    Gauge fleet_nodes = "Nodes of the fleet that live, this one included, as this one knew them last; 0 where there is no fleet, or it was never reached.";
     Counter fleet_words_total = "Words by which this node told the others who subscribes and who is a member.";
     Counter fleet_gaps_total = "Words of other nodes that were missed, so that everything about the channel was read again.";
     Counter fleet_leases_lost_total = "Times that this node was taken for dead and came back.";

@@ -160,6 +160,8 @@ impl Listener for Node {
     fn stands(&self, standing: &Standing) {
         debug!(?standing, "the broker");
         if let Some(part) = self.part.get() {
+            // First, so that what is kept after this news is news itself.
+            part.store_follows(self, standing);
             part.stands(standing);
         }
     }

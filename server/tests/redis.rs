@@ -225,6 +225,25 @@ fn cuts_while_it_publishes_lose_nothing_and_repeat_nothing() {
 }
 
 #[test]
+fn a_redis_that_does_not_answer_is_named_once_in_what_is_said_of_it() {
+    let directory = directory();
+    let redis = Redis::start("redis-server", directory.path(), &[]);
+    let proxy = Proxy::to(redis.port);
+    let url = format!("redis://127.0.0.1:{}", proxy.port);
+    let node = Node::start_with(&json!({"url": url}), &json!({"redis_timeout_ms": 1_000}));
+    // Asked whether it is there, it says nothing; asked again over another connection, neither.
+    proxy.hold();
+    node.is_away();
+    let address = format!("127.0.0.1:{}", proxy.port);
+    node.says(&format!("Redis at {address}"));
+    assert_eq!(node.server.get("/ready").matches(&address).count(), 1);
+    let line = node.server.logged("Redis is away");
+    assert_eq!(line.matches(&address).count(), 1, "{line}");
+    proxy.heal();
+    node.is_ready();
+}
+
+#[test]
 fn a_server_without_redis_serves_its_clients_and_drops_what_is_too_much_or_too_old() {
     let directory = directory();
     let redis = json!({"url": format!("redis://127.0.0.1:{}", harness::redis::port())});

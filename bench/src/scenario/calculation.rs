@@ -164,8 +164,8 @@ fn about(constants: &Constants) -> String {
          - it spends up to {} µs of CPU on an event that it hears, one delivery included;\n\
          - Redis receives n · (e · {} + {}) B, and sends n times what a server receives;\n\
          - Redis spends n · (e · ({} + k · {}) + {}) µs of CPU.\n\n\
-         The terms with n are the roll calls, one a second from each server: who lives is in the answer only when it has \
-         changed, as it had for half of those that were measured: a bound from above. One topic for all is given the same frames and costs, and no roll calls. 100 % is one processor.",
+         The terms with n are the roll calls, one a second from each server, while nobody comes or goes: who lives is in the \
+         answer only when it has changed, then all of them, once to each server. One topic for all is given the same frames and costs, and no roll calls. 100 % is one processor.",
         figure(EVENTS_PER_S),
         figure(LISTENING),
         figure(*out_bytes),

@@ -53,9 +53,9 @@ fn run(stage: &Stage) -> Result<Section, Failure> {
         unheard(stage, &fleet, &mut publisher, &mut samples)?;
         heard(stage, &fleet, &mut publisher, &mut samples)?;
         idle(&fleet, "idle", &mut samples)?;
-        fleet.pretend(LEASES)?;
+        let pretended = fleet.pretend(LEASES)?;
         idle(&fleet, "idle many", &mut samples)?;
-        fleet.pretend_no_longer(LEASES)
+        fleet.pretend_no_longer(pretended)
     })?;
     drop(publisher);
     fleet.stop()?;
@@ -155,8 +155,9 @@ fn load(stage: &Stage) -> Job {
     events(Audience::new(1, 1), stage.amount(50_000, 20_000, 5_000), LOAD_INTERVAL_NS)
 }
 
-/// What is said when nothing is published, for each server and second.
+/// What is said when nothing is published and nobody comes or goes, for each server and second.
 fn idle(fleet: &Fleet, name: &str, samples: &mut Samples) -> Result<(), Failure> {
+    fleet.roll_calls()?;
     let accounts = fleet.account()?;
     std::thread::sleep(IDLE);
     let own_ns = fleet.redis_alone * IDLE.as_nanos() as f64;
@@ -319,7 +320,8 @@ fn section(samples: &Samples) -> Result<Section, Failure> {
     remarks.push(format!(
         "Under load: one event every {} µs, on a channel that nobody listens to, then one to which one client of the other \
          server listens. Idle: nothing is published for {} s; with {} leases more in Redis, the roll calls, one a second \
-         from each server, find as many as there would be of so many servers. What Redis spends without servers is taken off.",
+         from each server, find as many as there would be of so many servers, which they all know already. What Redis spends \
+         without servers is taken off.",
         LOAD_INTERVAL_NS / 1_000,
         IDLE.as_secs(),
         amount(LEASES as f64)

@@ -15,6 +15,9 @@ use RuntimeException;
  */
 final readonly class FleetCounts
 {
+    /**
+     * @param  int  $serversMissing  at least so many: one that is cut off cannot know
+     */
     private function __construct(public int $connections, public int $channels, public int $serversMissing) {}
 
     /**
@@ -32,10 +35,11 @@ final readonly class FleetCounts
 
             try {
                 $connections = $api->request('GET', '/connections');
+                $channels = $api->request('GET', '/channels');
                 $counts[$app] = new self(
                     $connections->integer('connections'),
-                    count($api->request('GET', '/channels')->objects('channels')),
-                    $connections->optionalInteger('nodes_missing') ?? 0,
+                    count($channels->objects('channels')),
+                    max($connections->optionalInteger('nodes_missing') ?? 0, $channels->optionalInteger('nodes_missing') ?? 0),
                 );
             } catch (RuntimeException) {
                 // An app of another application, or credentials that are wrong, which is a problem of its own.
@@ -46,9 +50,17 @@ final readonly class FleetCounts
         return $counts;
     }
 
-    public function words(): string
+    /**
+     * @param  bool  $isCutOff  whether the server that was asked is
+     */
+    public function words(bool $isCutOff): string
     {
-        return number_format($this->connections).' connections, '.number_format($this->channels).' channels'
-            .($this->serversMissing === 0 ? '' : ", without {$this->serversMissing} that did not answer");
+        $missing = match (true) {
+            $this->serversMissing === 0 => '',
+            $isCutOff => ", without those from which this server is cut off: at least {$this->serversMissing}",
+            default => ", without {$this->serversMissing} that did not answer",
+        };
+
+        return number_format($this->connections).' connections, '.number_format($this->channels).' channels'.$missing;
     }
 }

@@ -137,7 +137,7 @@ final class StatusCommand extends Command
             );
 
             if (isset($fleet[$id])) {
-                $this->components->twoColumnDetail(self::plain("App {$id}, in the fleet"), $fleet[$id]->words());
+                $this->components->twoColumnDetail(self::plain("App {$id}, in the fleet"), $fleet[$id]->words($status->degraded() !== null));
             }
         }
 
@@ -218,12 +218,26 @@ final class StatusCommand extends Command
                 $status->metric('broker_away') > 0 => "away{$since}: {$reason}",
                 default => $reason,
             },
-            'Servers of the fleet' => number_format($status->metric('fleet_nodes'))." live, this one is {$status->nodeId()}"
+            'Servers of the fleet' => self::living($status).", this one is {$status->nodeId()}"
                 .($lost === 0 ? '' : ', taken for dead '.number_format($lost).' times'),
             'Messages to other servers' => number_format($status->metric('broker_published_total')).' so far'.self::rate($rates, 'broker_published_total')
                 .', '.number_format($status->metric('broker_waiting_bytes')).' bytes waiting'.($dropped === 0 ? '' : ', '.number_format($dropped).' dropped'),
             'Messages of other servers' => number_format($status->metric('broker_heard_total')).' so far'.self::rate($rates, 'broker_heard_total'),
         ];
+    }
+
+    /**
+     * A server that is cut off, or has not found its place yet, knows at most how many there were.
+     */
+    private static function living(ServerStatus $status): string
+    {
+        $living = $status->metric('fleet_nodes');
+
+        return match (true) {
+            $status->degraded() === null && $living > 0 => number_format($living).' live',
+            $living > 0 => 'how many live is not known while this one is cut off, '.number_format($living).' did before',
+            default => 'how many live is not known yet',
+        };
     }
 
     private static function rate(?Rates $rates, string $metric): string

@@ -92,6 +92,7 @@ final readonly class RedisCheck implements Check
                 "The running server does without it: {$reason}.",
                 'What is found from here is below. It tries again by itself; nothing has to be restarted unless the configuration is changed.',
             ),
+            $running->metric('fleet_nodes') === 0 => Finding::note('The running server is connected; it does not know yet how many are in the fleet.'),
             default => Finding::good('The running server is connected, '.$running->metric('fleet_nodes').' in the fleet.'),
         };
     }

@@ -279,6 +279,11 @@ impl Leases {
     pub fn end(&mut self, now: Instant, lease: LeaseId) {
         self.known.insert(lease, Known::Dead { since: now });
     }
+
+    /// Whether the link is up and the roll was read over it, which has this node too: whoever lives is known.
+    pub fn is_up(&self) -> bool {
+        self.up_since.is_some() && self.living().next().is_some()
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! after its lease was found dead.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,12 @@ pub struct Part {
     standing: watch::Sender<u64>,
     /// How the store of facts stands, which Redis may refuse though others are heard.
     store: Mutex<Standing>,
+    /// Other nodes that lived when it was certain last.
+    others: AtomicUsize,
+    /// Whether the store has been away.
+    was_away: AtomicBool,
+    /// Whether it is away though the others are heard: then they are there, and can be asked.
+    is_refused: AtomicBool,
     asked: Mutex<HashMap<u64, Asked>>,
     next_token: AtomicU64,
 }
@@ -55,13 +61,24 @@ struct Asked {
     done: Option<oneshot::Sender<()>>,
 }
 
-/// What the fleet says, and how many nodes did not say anything in time.
+/// What the fleet says, and how many nodes have not said anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Told {
     /// All answers together.
     pub answer: Answer,
-    /// Nodes that are missing in it.
+    /// Nodes that are missing in it: at least so many, for a node that is cut off cannot know.
     pub missing: usize,
+}
+
+/// The other nodes, as this one knows them.
+#[derive(Debug, Clone, Copy)]
+struct Others {
+    /// An answer of so many can come.
+    to_ask: usize,
+    /// So many are known, or were when it was certain last.
+    known: usize,
+    /// So many are missing even if all that are known answer: one where it cannot be known who lives.
+    missing_min: usize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,6 +96,9 @@ impl Part {
             loads: Mutex::default(),
             standing: watch::Sender::new(0),
             store: Mutex::new(Standing::Connecting),
+            others: AtomicUsize::new(0),
+            was_away: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
             asked: Mutex::default(),
             next_token: AtomicU64::new(1),
         }
@@ -138,10 +158,45 @@ impl Part {
         lock(&self.store).clone()
     }
 
-    /// The store stands so from now on.
+    /// The store stands so from now on, unless the broker is away: it cannot be connected then.
     pub(super) fn store_stands(&self, node: &Node, standing: Standing) {
-        node.metrics.fleet_away.set(u64::from(matches!(standing, Standing::Away { .. })));
-        *lock(&self.store) = standing;
+        let is_connected = standing == Standing::Connected;
+        if is_connected {
+            let is_certain = self.is_certain(&lock(&self.leases));
+            if is_certain || self.others.load(Ordering::Relaxed) == 0 {
+                let others = node.metrics.fleet_nodes.value().saturating_sub(1);
+                self.others.store(usize::try_from(others).unwrap_or(usize::MAX), Ordering::Relaxed);
+            }
+        }
+        let mut store = lock(&self.store);
+        // Looked at under the lock, so that the news of a broker that goes away now come after this.
+        let is_heard = node.broker.standing() == Standing::Connected;
+        if is_heard || !is_connected {
+            self.is_refused.store(is_heard && !is_connected, Ordering::Relaxed);
+            self.turn_store(node, &mut store, standing);
+        }
+    }
+
+    fn turn_store(&self, node: &Node, store: &mut Standing, standing: Standing) {
+        let is_away = matches!(standing, Standing::Away { .. });
+        self.was_away.fetch_or(is_away, Ordering::Relaxed);
+        node.metrics.fleet_away.set(u64::from(is_away));
+        *store = standing;
+    }
+
+    /// The broker stands otherwise than before: while it is away nothing is kept, for its reason; when it is back, not
+    /// before everything is said again.
+    pub fn store_follows(&self, node: &Node, broker: &Standing) {
+        let mut store = lock(&self.store);
+        let standing = match (broker, &*store) {
+            (Standing::Away { .. }, _) => broker.clone(),
+            (Standing::Connected, Standing::Away { .. }) => Standing::Away {
+                reason: "it has just been away, and this server is about to write it again".to_owned(),
+            },
+            _ => return,
+        };
+        self.is_refused.store(false, Ordering::Relaxed);
+        self.turn_store(node, &mut store, standing);
     }
 
     pub(super) fn standing(&self) -> watch::Receiver<u64> {
@@ -280,18 +335,40 @@ impl Part {
         }
     }
 
-    /// Asks all nodes, and waits for their answers, but no longer than `within`.
+    /// Whether the roll has everybody. For a lease's span after the link was lost, whoever was there before may come back;
+    /// over the first link there is nobody to come back.
+    fn is_certain(&self, leases: &Leases) -> bool {
+        let is_first = *self.standing.borrow() == 1 && !self.was_away.load(Ordering::Relaxed);
+        is_first || leases.is_settled(Instant::now())
+    }
+
+    /// Who else there is.
+    fn others(&self, node: &Node) -> Others {
+        let is_heard = node.broker.standing() == Standing::Connected;
+        let own = lock(&self.ledger).lease();
+        let leases = lock(&self.leases);
+        let living = leases.living().filter(|lease| *lease != own).count();
+        let before = living.max(self.others.load(Ordering::Relaxed));
+        match (is_heard, leases.is_up()) {
+            (false, _) => Others { to_ask: 0, known: before, missing_min: 1 },
+            (true, false) => {
+                // Who has just been away itself does not know who is back to answer.
+                let to_ask = if self.is_refused.load(Ordering::Relaxed) { before } else { 0 };
+                Others { to_ask, known: before, missing_min: 1 }
+            }
+            (true, true) => {
+                let known = if self.is_certain(&leases) { living } else { before };
+                Others { to_ask: living, known, missing_min: 0 }
+            }
+        }
+    }
+
+    /// Asks all nodes, and waits for their answers, but no longer than `within`, nor for what cannot come.
     pub async fn ask(&self, node: &Node, app: &App, about: About, within: Duration) -> Told {
         let own = answer(app, &about);
-        let expected = match *self.standing.borrow() % 2 {
-            1 => {
-                let own = lock(&self.ledger).lease();
-                lock(&self.leases).living().filter(|lease| *lease != own).count()
-            }
-            _ => 0,
-        };
+        let Others { to_ask: expected, known, missing_min } = self.others(node);
         if expected == 0 {
-            return Told { answer: own, missing: 0 };
+            return Told { answer: own, missing: known.max(missing_min) };
         }
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let (done, finished) = oneshot::channel();
@@ -301,15 +378,22 @@ impl Part {
         let _forgotten = Forgotten { part: self, token };
         let question = Message::Question(token, Question { app: app.id.to_string(), about });
         node.broker.publish(Topic::Fleet, question.encode(node.broker.node_id()));
-        // Both ways of ending are looked at below.
-        let _ = tokio::time::timeout(within, finished).await;
-        let Some(asked) = lock(&self.asked).remove(&token) else { return Told::default() };
-        let missing = asked.expected.saturating_sub(asked.heard.len());
-        if missing > 0 {
-            node.metrics.fleet_answers_missing_total.add(missing as u64);
-            warn!(missing, "nodes of the fleet did not answer in time (fleet_answer_timeout_ms)");
+        let mut standing = self.standing();
+        // All ways of ending are looked at below.
+        tokio::select! {
+            _ = finished => {}
+            () = tokio::time::sleep(within) => {}
+            // The broker is away.
+            _ = standing.wait_for(|count| count % 2 == 0) => {}
         }
-        Told { answer: asked.answer, missing }
+        let Some(asked) = lock(&self.asked).remove(&token) else { return Told::default() };
+        let heard = asked.heard.len();
+        let silent = expected.saturating_sub(heard);
+        if silent > 0 {
+            node.metrics.fleet_answers_missing_total.add(silent as u64);
+            warn!(missing = silent, "nodes of the fleet did not answer in time (fleet_answer_timeout_ms)");
+        }
+        Told { answer: asked.answer, missing: known.saturating_sub(heard).max(missing_min) }
     }
 
     fn take_answer(&self, token: u64, origin: NodeId, answer: Answer) {

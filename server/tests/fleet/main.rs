@@ -7,6 +7,7 @@
 mod harness;
 
 mod adversity;
+mod cut_off;
 mod failover;
 mod presence;
 mod traffic;

@@ -85,11 +85,29 @@ final class StatusCommandTest extends TestCase
         self::assertStringContainsString($redis->socket, $report['degraded']);
         $status = $server->application->artisan('fanfare:status', '--interval=0');
         self::assertSame(0, $status->exitCode());
-        $words = (string) preg_replace('/\s+/', ' ', $status->transcript);
+        $words = (string) preg_replace(['/\.{2,}/', '/\s+/'], ' ', $status->transcript);
         self::assertMatchesRegularExpression('/ away for .* Degraded: /', $words);
+        self::assertStringContainsString('App test, in the fleet 1 connections, 1 channels, without those from which this server is cut off: at least 1', $words);
+        self::assertMatchesRegularExpression('/ Servers of the fleet how many live is not known while this one is cut off, 1 did before, this one is [0-9a-f]{16} /', $words);
+        self::assertSame(1, substr_count($report['degraded'], $redis->socket), $report['degraded']);
+        self::assertSame(['connections' => 1, 'channels' => 1, 'serversMissing' => 1], $report['fleet']['apps']['test']);
         self::assertStringContainsString('This server\'s own clients are served.', $words);
         self::assertStringNotContainsString('Healthy', $words);
         $client->close();
+        $server->stop();
+    }
+
+    public function test_a_server_that_has_never_reached_its_redis_does_not_know_how_many_there_are(): void
+    {
+        $server = new RunningServer($this->scratch, ['FANFARE_REDIS_URL' => "unix:{$this->scratch->path('no-redis.sock')}"]);
+        $degraded = static fn (): bool => str_contains((string) @file_get_contents("http://127.0.0.1:{$server->port}/ready"), '"degraded"');
+        Patience::until('the server to notice', $degraded);
+
+        $status = $server->application->artisan('fanfare:status', '--interval=0');
+        self::assertSame(0, $status->exitCode(), $status->transcript);
+        $words = (string) preg_replace(['/\.{2,}/', '/\s+/'], ' ', $status->transcript);
+        self::assertMatchesRegularExpression('/ Servers of the fleet how many live is not known yet, this one is [0-9a-f]{16} /', $words);
+        self::assertStringContainsString('App test, in the fleet 0 connections, 0 channels, without those from which this server is cut off: at least 1', $words);
         $server->stop();
     }
 

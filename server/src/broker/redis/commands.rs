@@ -19,6 +19,7 @@ use super::keys::Keys;
 use super::layout;
 use super::link::{Connection, LinkError, Way};
 use crate::config;
+use crate::config::redis::Place;
 use crate::fleet::conduct::Dial;
 
 /// How to reach all primaries.
@@ -48,7 +49,7 @@ impl Commander {
 /// A connection to every primary.
 pub struct Commands {
     keys: Keys,
-    servers: Vec<Connection>,
+    servers: Vec<(Place, Connection)>,
     /// Which of them has a slot.
     by_slot: Vec<Option<usize>>,
 }
@@ -66,7 +67,7 @@ impl Dial for Commander {
                     *entry = Some(servers.len());
                 }
             }
-            servers.push(connection);
+            servers.push((place, connection));
         }
         Ok(Commands { keys: self.keys.clone(), servers, by_slot })
     }
@@ -77,7 +78,16 @@ impl Dial for Commander {
 }
 
 fn failed(error: LinkError) -> RedisError {
-    RedisError::from((ErrorKind::Io, "no connection for commands", error.to_string()))
+    RedisError::from(io::Error::other(error))
+}
+
+/// What a server says stands for itself; that it does not answer says which.
+fn at(place: &Place, error: RedisError) -> RedisError {
+    if error.is_io_error() {
+        failed(LinkError::Refused { place: place.clone(), source: error })
+    } else {
+        error
+    }
 }
 
 /// The argument of a command that names its key; `None` of what every server has to know.
@@ -95,7 +105,7 @@ fn key(command: &Cmd) -> Option<&[u8]> {
 
 impl Commands {
     /// Which server has a key.
-    fn at(&self, key: &[u8]) -> RedisResult<usize> {
+    fn by_key(&self, key: &[u8]) -> RedisResult<usize> {
         let slot = self.keys.slot(&String::from_utf8_lossy(key));
         self.by_slot.get(slot).copied().flatten().ok_or_else(|| {
             RedisError::from((ErrorKind::Io, "expected the cluster to have this slot, but it does not"))
@@ -107,12 +117,15 @@ impl ConnectionLike for Commands {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             if let Some(key) = key(command) {
-                let at = self.at(key)?;
-                return self.servers[at].connection.req_packed_command(command).await;
+                let by_key = self.by_key(key)?;
+                let (place, server) = &mut self.servers[by_key];
+                let answer = server.connection.req_packed_command(command).await;
+                return answer.map_err(|error| at(place, error));
             }
             let mut answer = Value::Nil;
-            for server in &mut self.servers {
-                answer = server.connection.req_packed_command(command).await?;
+            for (place, server) in &mut self.servers {
+                let answered = server.connection.req_packed_command(command).await;
+                answer = answered.map_err(|error| at(place, error))?;
             }
             Ok(answer)
         })
@@ -131,16 +144,17 @@ impl ConnectionLike for Commands {
                 let key = key(command).ok_or_else(|| {
                     RedisError::from((ErrorKind::Client, "expected a command about a key in a pipeline"))
                 })?;
-                let (places, part) = parts.entry(self.at(key)?).or_default();
+                let (places, part) = parts.entry(self.by_key(key)?).or_default();
                 places.push(at);
                 part.add_command(command.clone());
             }
             let mut asked = JoinSet::new();
             for (server, (places, part)) in parts {
-                let Some(server) = self.servers.get(server) else { continue };
-                let mut connection = server.connection.clone();
+                let Some((place, server)) = self.servers.get(server) else { continue };
+                let (place, mut connection) = (place.clone(), server.connection.clone());
                 asked.spawn(async move {
                     let answers = connection.req_packed_commands(&part, 0, places.len()).await;
+                    let answers = answers.map_err(|error| at(&place, error));
                     answers.map(|answers| places.into_iter().zip(answers).collect::<Vec<_>>())
                 });
             }
@@ -163,6 +177,21 @@ impl ConnectionLike for Commands {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_does_not_answer_is_named_once_and_what_one_says_stays_as_it_is() {
+        let place = Place::Tcp("redis.test".into(), 6379);
+        let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let said = |error: RedisError| error.to_string();
+        assert_eq!(said(at(&place, ended().into())), "Redis at redis.test:6379: broken pipe");
+        let unreached = LinkError::Connect { place: place.clone(), source: ended() };
+        assert_eq!(said(failed(unreached)), "cannot connect to Redis at redis.test:6379: broken pipe");
+        let refusal = || {
+            let answer = redis::parse_redis_value(b"-NOPERM this user may not\r\n").unwrap();
+            answer.extract_error().unwrap_err()
+        };
+        assert_eq!(at(&place, refusal()), refusal());
+    }
 
     #[test]
     fn the_key_of_every_command_is_found() {

@@ -33,6 +33,7 @@ use crate::config::redis::{Place, Topology};
 use crate::limits::Limits;
 use crate::logs::Sparingly;
 use crate::metrics::Metrics;
+use crate::pause::Pause;
 use lines::{Line, LineId, Lines, Sent};
 
 /// How often a connection that says nothing is asked whether it is there.
@@ -40,7 +41,7 @@ const PROBE: Duration = Duration::from_secs(1);
 /// How often it is asked whether the other nodes are there again.
 const LOOK: Duration = Duration::from_millis(100);
 /// The first pause between two attempts.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(50);
 /// Events that are dealt with before anything is sent.
 const EVENTS_MAX: usize = 1_024;
 /// Topics that Redis is told about at a time.
@@ -106,7 +107,7 @@ struct Conductor {
     attempting: bool,
     /// When the next one is due; none while everything is as it should be.
     attempt_at: Option<Instant>,
-    pause: Duration,
+    pause: Pause,
     probe_at: Instant,
     /// What was heard, and is not told yet.
     heard: Vec<Heard>,
@@ -127,6 +128,7 @@ impl Conductor {
     fn new(equipment: Equipment, listener: Weak<dyn Listener>, events: mpsc::UnboundedSender<Event>) -> Self {
         let Equipment { id, redis, tls, keys, limits, metrics, shared } = equipment;
         let within = Duration::from_millis(limits.redis_timeout_ms as u64);
+        let pause_max = Duration::from_millis(limits.redis_reconnect_ms as u64);
         let cluster = redis.topology == Topology::Cluster;
         let now = Instant::now();
         Self {
@@ -144,7 +146,7 @@ impl Conductor {
             stranded: VecDeque::new(),
             attempting: false,
             attempt_at: Some(now),
-            pause: PAUSE_MIN,
+            pause: Pause::new(PAUSE, pause_max),
             probe_at: now + PROBE,
             heard: Vec::new(),
             ready: Vec::new(),
@@ -361,7 +363,7 @@ impl Conductor {
         let Some(line) = self.lines.get_mut(id) else { return };
         line.probing = false;
         match outcome {
-            Err(error) => return self.lose(id, &error.to_string()),
+            Err(error) => return self.give_up(id, error.to_string()),
             Ok(None) => {}
             Ok(Some(nodes)) if line.is_held() => {
                 if self.nodes > 0 && nodes >= self.nodes && self.shared.topics().are_restored() {
@@ -374,7 +376,7 @@ impl Conductor {
             }
         }
         // One that takes connections and ends them at once is not tried again at once.
-        self.pause = PAUSE_MIN;
+        self.pause.reset();
     }
 
     /// Says how it stands, when that has changed.

@@ -14,19 +14,28 @@ use super::super::link::{Link, LinkError};
 use super::lines::LineId;
 use super::{Conductor, Event, LOOK};
 use crate::config::redis::Place;
-use crate::entropy;
 use crate::logs::Sparingly;
 
 static LOST: Sparingly = Sparingly::new();
 
 impl Conductor {
-    /// Gives a line up, and looks for what is there instead.
+    /// Gives a line up for what has become of it.
     pub(super) fn lose(&mut self, id: LineId, reason: &str) {
+        let Some(line) = self.lines.get(id) else { return };
+        let reason = format!("Redis at {}: {reason}", line.place());
+        self.give_up(id, reason);
+    }
+
+    /// Gives a line up, and looks for what is there instead. The reason names the server.
+    pub(super) fn give_up(&mut self, id: LineId, reason: String) {
         let Some(line) = self.lines.remove(id) else { return };
         if let Some(left_out) = LOST.permit(std::time::Instant::now()) {
-            warn!(redis = %line.place(), reason, left_out, "Redis is away; this node's own clients are served, others are not heard");
+            warn!(
+                reason,
+                left_out, "Redis is away; this node's own clients are served, others are not heard"
+            );
         }
-        self.reason = format!("Redis at {}: {reason}", line.place());
+        self.reason = reason;
         // What waits there goes where its slot goes.
         self.stranded.extend(line.into_parcels());
         self.stranded.make_contiguous().sort_unstable_by_key(|parcel| parcel.serial);
@@ -49,11 +58,7 @@ impl Conductor {
         if self.attempt_at.is_some() {
             return;
         }
-        let most = Duration::from_millis(self.limits.redis_reconnect_ms as u64);
-        let pause = self.pause.min(most);
-        self.pause = (self.pause * 2).min(most);
-        let random = entropy::bytes().map_or(0, u16::from_ne_bytes);
-        self.attempt_at = Some(Instant::now() + pause.mul_f64(0.5 + f64::from(random) / 131_072.0));
+        self.attempt_at = Some(Instant::now() + self.pause.draw());
     }
 
     /// Makes an attempt, which reports as [`Event::Found`].
