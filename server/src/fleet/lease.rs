@@ -8,7 +8,7 @@
 //! that was cut off, takes another, so no message under the old one can bring anything back. Leaves to others how leases
 //! are kept and the roll is called; the time is given.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
@@ -42,10 +42,15 @@ impl LeaseId {
         Self(self.0 & !COUNTED | self.0.wrapping_add(1) & COUNTED)
     }
 
+    /// What all leases of a node have in common.
+    fn node(self) -> u64 {
+        self.0 & !COUNTED
+    }
+
     /// Whether the same node has taken the other one after it.
     pub fn is_before(self, other: Self) -> bool {
         let ahead = other.0.wrapping_sub(self.0) & COUNTED;
-        self.0 & !COUNTED == other.0 & !COUNTED && (1..=COUNTED / 2).contains(&ahead)
+        self.node() == other.node() && (1..=COUNTED / 2).contains(&ahead)
     }
 
     /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
@@ -147,11 +152,6 @@ impl Leases {
         self.caught_up = false;
     }
 
-    /// Whether there is a link: else the roll is the one that was called last before it was lost.
-    pub fn is_up(&self) -> bool {
-        self.is_up
-    }
-
     /// Everything was read since the link is up.
     pub fn has_caught_up(&mut self) {
         self.caught_up = true;
@@ -192,11 +192,22 @@ impl Leases {
     }
 
     /// Those that the last roll call had.
-    pub fn living(&self) -> impl Iterator<Item = LeaseId> {
+    fn living(&self) -> impl Iterator<Item = LeaseId> {
         self.known
             .iter()
             .filter(|(_, known)| matches!(known, Known::Living { answered: true, .. }))
             .map(|(lease, _)| *lease)
+    }
+
+    /// Whether the link is up and the roll was read over it, which has this node too: whoever lives is known.
+    pub fn is_up(&self) -> bool {
+        self.is_up && self.living().next().is_some()
+    }
+
+    /// How many nodes the last roll call had, but for that of `own`. One that has just taken another lease has two.
+    pub fn other_nodes(&self, own: LeaseId) -> usize {
+        let nodes: BTreeSet<u64> = self.living().map(LeaseId::node).collect();
+        nodes.len() - usize::from(nodes.contains(&own.node()))
     }
 
     /// A roll call is asked for now.
@@ -279,11 +290,6 @@ impl Leases {
     pub fn end(&mut self, now: Instant, lease: LeaseId) {
         self.known.insert(lease, Known::Dead { since: now });
     }
-
-    /// Whether the link is up and the roll was read over it, which has this node too: whoever lives is known.
-    pub fn is_up(&self) -> bool {
-        self.up_since.is_some() && self.living().next().is_some()
-    }
 }
 
 #[cfg(test)]
@@ -347,6 +353,7 @@ mod tests {
         assert!(scene.hears(ONE) && scene.hears(TWO));
         scene.settle(&[ONE], &[TWO]);
         assert_eq!(scene.leases.living().collect::<Vec<_>>(), [ONE]);
+        assert_eq!((scene.leases.other_nodes(TWO), scene.leases.other_nodes(LeaseId(0x1_0000))), (0, 1));
         assert_eq!(scene.roll(&[ONE], &[TWO]), [[TWO].as_slice(), NONE]);
         assert!(!scene.hears(TWO), "it may not come back");
         assert_eq!(scene.roll(&[ONE, TWO], &[]), [NONE, NONE]);

@@ -162,10 +162,10 @@ impl Part {
     pub(super) fn store_stands(&self, node: &Node, standing: Standing) {
         let is_connected = standing == Standing::Connected;
         if is_connected {
-            let is_certain = self.is_certain(&lock(&self.leases));
-            if is_certain || self.others.load(Ordering::Relaxed) == 0 {
-                let others = node.metrics.fleet_nodes.value().saturating_sub(1);
-                self.others.store(usize::try_from(others).unwrap_or(usize::MAX), Ordering::Relaxed);
+            let leases = lock(&self.leases);
+            if self.is_certain(&leases) || self.others.load(Ordering::Relaxed) == 0 {
+                let own = lock(&self.ledger).lease();
+                self.others.store(leases.other_nodes(own), Ordering::Relaxed);
             }
         }
         let mut store = lock(&self.store);
@@ -298,7 +298,8 @@ impl Part {
         if !all.is_empty() {
             drop_leases(node, &all);
         }
-        node.metrics.fleet_nodes.set(leases.living().count() as u64);
+        let own = lock(&self.ledger).lease();
+        node.metrics.fleet_nodes.set(1 + leases.other_nodes(own) as u64);
         gone.dead.len()
     }
 
@@ -347,7 +348,7 @@ impl Part {
         let is_heard = node.broker.standing() == Standing::Connected;
         let own = lock(&self.ledger).lease();
         let leases = lock(&self.leases);
-        let living = leases.living().filter(|lease| *lease != own).count();
+        let living = leases.other_nodes(own);
         let before = living.max(self.others.load(Ordering::Relaxed));
         match (is_heard, leases.is_up()) {
             (false, _) => Others { to_ask: 0, known: before, missing_min: 1 },

@@ -124,6 +124,8 @@ impl Redis {
 /// What a node knows of a channel that it has subscribers of.
 struct View {
     life: u64,
+    /// The snapshot that was asked for last: the answer to one before may lack what was not held since.
+    load: u64,
     replica: Replica,
     members: Members,
     /// What those who watch were told; nothing before they were told that they are subscribed.
@@ -161,6 +163,8 @@ struct Node {
     views: Vec<Option<View>>,
     connections: Vec<(usize, Arc<str>)>,
     link: Option<Link>,
+    /// Counts the snapshots that were asked for.
+    loads: u64,
 }
 
 struct World {
@@ -200,6 +204,7 @@ impl World {
             views,
             connections: Vec::new(),
             link: None,
+            loads: 0,
         });
         self.connect(self.nodes.len() - 1);
     }
@@ -245,7 +250,7 @@ impl World {
                 }
                 None => Some(BTreeSet::new()),
             };
-            View { life, replica, members: Members::default(), told }
+            View { life, load: 0, replica, members: Members::default(), told }
         });
         let added = view.members.add(&member, usize::MAX).unwrap();
         if added.first {
@@ -310,10 +315,10 @@ impl World {
                     |leases: Vec<(&LeaseId, &Instant)>| leases.into_iter().map(|(lease, _)| *lease).collect();
                 Some(Reply::Roll(call, ids(living), ids(run_out)))
             }
-            Command::Snapshot(channel, life) => {
+            Command::Snapshot(channel, load) => {
                 let leases = self.redis.leases.iter().filter(|(_, expires)| **expires > self.now);
                 let living = leases.map(|(lease, _)| *lease).collect();
-                Some(Reply::Snapshot(channel, life, self.redis.snapshot(channel), living))
+                Some(Reply::Snapshot(channel, load, self.redis.snapshot(channel), living))
             }
             Command::Reap(lease) => {
                 self.redis.leases.remove(&lease);
@@ -399,8 +404,8 @@ impl World {
                 node.left_behind.extend(run_out);
                 node.reap(now);
             }
-            Reply::Snapshot(channel, life, snapshot, living) => {
-                self.nodes[at].take(now, channel, life, snapshot, living)
+            Reply::Snapshot(channel, load, snapshot, living) => {
+                self.nodes[at].take(now, channel, load, snapshot, living)
             }
         }
     }
@@ -535,8 +540,9 @@ impl Node {
     fn load(&mut self, channel: usize) {
         if let Some(view) = &mut self.views[channel] {
             view.replica.load();
-            let life = view.life;
-            self.send([Command::Snapshot(channel, life)]);
+            self.loads += 1;
+            view.load = self.loads;
+            self.send([Command::Snapshot(channel, self.loads)]);
         }
     }
 
@@ -575,10 +581,10 @@ impl Node {
         }
     }
 
-    fn take(&mut self, now: Instant, channel: usize, life: u64, snapshot: Snapshot, living: Vec<LeaseId>) {
+    fn take(&mut self, now: Instant, channel: usize, load: u64, snapshot: Snapshot, living: Vec<LeaseId>) {
         let own = self.ledger.lease();
         let Some(view) =
-            self.views[channel].as_mut().filter(|view| view.life == life && view.replica.is_loading())
+            self.views[channel].as_mut().filter(|view| view.load == load && view.replica.is_loading())
         else {
             return;
         };

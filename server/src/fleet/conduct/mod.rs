@@ -33,14 +33,14 @@ use super::store::{Holding, Key, Roll, Store, user_of};
 use super::{LeaseId, Ledger};
 use crate::apps::App;
 use crate::broker::{Standing, Topic};
-use crate::entropy;
 use crate::node::Node;
+use crate::pause::Pause;
 use crate::pusher::channel;
 
 /// Channels that are read, reaped or settled in one round.
 const LOADS_MAX: usize = 64;
-/// Between two attempts to reach Redis.
-const BACKOFF: Duration = Duration::from_millis(100);
+/// Between the first two attempts to reach Redis.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Reaches Redis.
 pub trait Dial: fmt::Debug {
@@ -144,7 +144,7 @@ async fn conduct(
     };
     let most = Duration::from_millis(node.limits.redis_reconnect_ms as u64);
     let mut standing = part.standing();
-    let mut backoff = BACKOFF.min(most);
+    let mut pause = Pause::new(PAUSE, most);
     let mut complaint = String::new();
     loop {
         tokio::select! {
@@ -161,7 +161,7 @@ async fn conduct(
         };
         conduct.let_go();
         if std::mem::take(&mut conduct.all_was_said) {
-            backoff = BACKOFF.min(most);
+            pause.reset();
             complaint.clear();
         }
         match ended {
@@ -176,19 +176,12 @@ async fn conduct(
                 }
                 part.store_stands(node, Standing::Away { reason });
                 tokio::select! {
-                    () = tokio::time::sleep(backoff.mul_f64(jitter())) => {}
+                    () = tokio::time::sleep(pause.draw()) => {}
                     _ = &mut *finishing => return,
                 }
-                backoff = (backoff * 2).min(most);
             }
         }
     }
-}
-
-/// Between one half and one, so that a fleet that was cut off together does not come back in one moment.
-fn jitter() -> f64 {
-    let byte = entropy::bytes::<1>().map_or(0, |[byte]| byte);
-    0.5 + f64::from(byte) / 512.0
 }
 
 /// What Redis says, word by word: what to do is found by that.
