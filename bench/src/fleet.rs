@@ -80,6 +80,11 @@ struct Carried {
     far: f64,
 }
 
+/// The first lease of a server that there is not, as it stands in Redis: the last 16 bits count those of one server.
+fn lease_of(node: u64) -> String {
+    format!("{:016x}", node << 16)
+}
+
 impl Fleet {
     /// Starts all three, and waits until the servers know each other. With `counted`, what Redis sends to the far server
     /// is counted, which takes time on its way.
@@ -187,9 +192,10 @@ impl Fleet {
     pub(crate) fn pretend(&self, count: u64) -> Result<Range<u64>, Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let expires_ms = (now + Duration::from_secs(3_600)).as_millis();
-        let first = now.as_nanos() as u64;
+        let first = now.as_micros() as u64;
         let pretended = first..first + count;
-        let leases: String = pretended.clone().map(|lease| format!(" {expires_ms} {lease:016x}")).collect();
+        let leases: String =
+            pretended.clone().map(|node| format!(" {expires_ms} {}", lease_of(node))).collect();
         command(self.address, &format!("ZADD {LEASES}{leases}"))?;
         self.knows_of(count)?;
         Ok(pretended)
@@ -200,7 +206,7 @@ impl Fleet {
     /// # Errors
     /// When Redis is gone, or the servers do not notice.
     pub(crate) fn pretend_no_longer(&self, pretended: Range<u64>) -> Result<(), Failure> {
-        let leases: String = pretended.map(|lease| format!(" {lease:016x}")).collect();
+        let leases: String = pretended.map(|node| format!(" {}", lease_of(node))).collect();
         command(self.address, &format!("ZREM {LEASES}{leases}"))?;
         self.knows_of(0)
     }

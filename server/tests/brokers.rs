@@ -62,13 +62,12 @@ impl Node {
 
     /// Listens, and waits until nothing can be missed.
     fn listen(&self, topic: &Topic) {
+        let ready = Note::Ready(topic.clone());
+        let times = || self.notes.0.lock().unwrap().iter().filter(|note| **note == ready).count();
+        let before = times();
         if self.broker.listen(topic.clone()) == Readiness::Pending {
-            self.noted(&Note::Ready(topic.clone()));
+            wait_until(&format!("{ready:?}"), || times() > before);
         }
-    }
-
-    fn noted(&self, note: &Note) {
-        wait_until(&format!("{note:?}"), || self.notes.0.lock().unwrap().contains(note));
     }
 
     fn heard_from(&self, other: &Self, topic: &Topic) -> Vec<String> {

@@ -9,5 +9,7 @@ mod harness;
 mod adversity;
 mod cut_off;
 mod failover;
+mod leases;
 mod presence;
 mod traffic;
+mod webhooks;

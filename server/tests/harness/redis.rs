@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -249,7 +250,7 @@ impl Cluster {
     }
 }
 
-/// A way to a server that can be cut.
+/// A way to a server that can be cut, and may be a slow one.
 pub struct Proxy {
     pub port: u16,
     shared: Arc<(Mutex<State>, Condvar)>,
@@ -259,6 +260,8 @@ pub struct Proxy {
 struct State {
     passage: Passage,
     streams: Vec<TcpStream>,
+    /// When something is asked that has these bytes in it, no answer passes from then on.
+    last_asked: Option<Vec<u8>>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -269,10 +272,17 @@ enum Passage {
     Cut,
     /// Nothing passes, and nobody is told.
     Held,
+    /// What is asked passes, and no answer does.
+    Mute,
 }
 
 impl Proxy {
     pub fn to(target: u16) -> Self {
+        Self::slow(target, Duration::ZERO)
+    }
+
+    /// What passes takes so long each way.
+    pub fn slow(target: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared: Arc<(Mutex<State>, Condvar)> = Arc::default();
@@ -286,11 +296,12 @@ impl Proxy {
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 state.streams.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                for (from, to) in
-                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
-                {
+                for (from, to, answers) in [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap(), false),
+                    (server, client, true),
+                ] {
                     let shared = Arc::clone(&shared);
-                    thread::spawn(move || pass(from, to, &shared));
+                    thread::spawn(move || pass(from, to, answers, delay, &shared));
                 }
             }
         });
@@ -315,6 +326,11 @@ impl Proxy {
         self.turn(Passage::Open);
     }
 
+    /// The next command with these bytes in it is done, and neither its answer nor any other comes back.
+    pub fn loses_the_answer_to(&self, asked: &[u8]) {
+        self.shared.0.lock().unwrap().last_asked = Some(asked.to_owned());
+    }
+
     fn turn(&self, passage: Passage) {
         self.shared.0.lock().unwrap().passage = passage;
         self.shared.1.notify_all();
@@ -322,11 +338,27 @@ impl Proxy {
 }
 
 /// Passes on what comes, and the end of either side.
-fn pass(mut from: TcpStream, mut to: TcpStream, (state, turned): &(Mutex<State>, Condvar)) {
+fn pass(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    answers: bool,
+    delay: Duration,
+    (state, turned): &(Mutex<State>, Condvar),
+) {
     let mut buf = [0; 16_384];
     loop {
         let n = from.read(&mut buf).unwrap_or(0);
-        drop(turned.wait_while(state.lock().unwrap(), |state| state.passage == Passage::Held).unwrap());
+        thread::sleep(delay);
+        let mut state =
+            turned.wait_while(state.lock().unwrap(), |state| state.passage == Passage::Held).unwrap();
+        let has = |asked: &Vec<u8>| buf[..n].windows(asked.len()).any(|bytes| bytes == asked);
+        if !answers && state.last_asked.take_if(|asked| has(asked)).is_some() {
+            state.passage = Passage::Mute;
+        }
+        if answers && n > 0 && state.passage == Passage::Mute {
+            continue;
+        }
+        drop(state);
         if n == 0 || to.write_all(&buf[..n]).is_err() {
             break;
         }

@@ -22,7 +22,7 @@ use redis::aio::ConnectionLike;
 use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::reaping::Reaping;
 use self::settling::Waiting;
@@ -170,7 +170,9 @@ async fn conduct(
             Err(error) => {
                 let reason = in_its_words(&error);
                 // Once, and not with every attempt.
-                if reason != complaint {
+                if reason == complaint {
+                    debug!(error = reason, "the facts of the fleet still cannot be kept in Redis");
+                } else {
                     warn!(error = reason, "the facts of the fleet cannot be kept in Redis; trying again");
                     complaint.clone_from(&reason);
                 }
@@ -296,9 +298,9 @@ impl Conduct<'_> {
         while !self.reap_some(store, lease, true).await? {}
         let has_others = self.holding.living().iter().any(|other| *other != lease);
         if has_others && !self.waiting.is_empty() {
-            store.abandon(lease).await?;
+            // In this order: it is not taken for that of a node that has died.
             self.publish(Topic::Fleet, &Message::LeaseEnded(lease));
-            return Ok(());
+            return store.abandon(lease).await;
         }
         self.old.push(lease);
         while !self.reap_some(store, lease, true).await? {}

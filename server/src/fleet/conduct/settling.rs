@@ -78,8 +78,11 @@ impl Conduct<'_> {
         if let Some(subscriptions) = effect.subscriptions.filter(|_| !self.regroups) {
             self.node.tell_webhooks_of_fleet_count(&app, &key.channel, subscriptions);
         }
-        let due = Instant::now() + Duration::from_millis(self.node.limits.webhook_settle_ms as u64);
+        let now = Instant::now();
+        let settled = now + Duration::from_millis(self.node.limits.webhook_settle_ms as u64);
         for turn in effect.turns {
+            // Who comes waits for nothing but that, and for what waited before.
+            let mut due = now;
             match &turn {
                 FleetTurn::Added(_) | FleetTurn::Occupied if !wait => {
                     self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
@@ -87,7 +90,7 @@ impl Conduct<'_> {
                 }
                 FleetTurn::Added(user_id) => drop(waits.users.insert(Arc::clone(user_id))),
                 FleetTurn::Occupied => waits.occupied = true,
-                FleetTurn::Removed(_) | FleetTurn::Vacated => {}
+                FleetTurn::Removed(_) | FleetTurn::Vacated => due = settled,
             }
             self.waiting.push(due, Pending { key: key.clone(), turn, token: token.to_owned() });
         }
