@@ -48,7 +48,7 @@ fn a_node_whose_facts_are_refused_keeps_its_lease_and_tries_again_ever_more_rare
 /// Many times the channels that can be removed within the span of the remover's own lease.
 #[test]
 fn a_node_that_reaps_very_much_keeps_its_own_lease() {
-    const CLIENTS: usize = 4;
+    const CLIENTS: usize = 10;
     const CHANNELS: usize = 1_000;
     let directory = directory();
     let redis = Redis::start("redis-server", directory.path(), &[]);
@@ -73,6 +73,9 @@ fn a_node_that_reaps_very_much_keeps_its_own_lease() {
     reaping.knows_of(1);
     wait_until("nothing of it is left", || redis.ask("KEYS fanfare:*lease*:*").unwrap() == "*0\r\n");
     wait_until("its lease is buried", || redis.leases() == Some(1));
+    // It has looked at its lease before it says that.
+    let _member = Member::join(&reaping.server, CHANNEL, "1");
+    wait_until("it speaks", || reaping.server.metric("fleet_words_total") == 1);
     assert_eq!(reaping.server.metric("fleet_leases_lost_total"), 0);
 }
 

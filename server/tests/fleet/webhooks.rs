@@ -1,5 +1,7 @@
 //! What webhooks are told of the fleet: once, whoever dies, leaves or is cut off before it has told it.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use rustix::process::Signal;
@@ -108,8 +110,8 @@ fn who_moves_from_a_node_that_leaves_to_another_is_not_told_to_be_gone() {
     assert_eq!(told(&receiver, 2), COME);
     one.server.signal(Signal::TERM);
     member.client.close_frame();
-    let mut moved = Member::join(&two.server, CHANNEL, "1");
     assert!(one.server.wait().success());
+    let mut moved = Member::join(&two.server, CHANNEL, "1");
     wait_until("it is reaped, and nothing of it waits", || {
         redis.leases() == Some(1) && !waits(&redis) && two.server.metric("fleet_nodes") == 1
     });
@@ -175,6 +177,8 @@ fn nothing_is_told_again_though_a_new_node_is_the_first_after_a_loss_of_data() {
     members[0].leave(CHANNEL);
     // For it knows of nobody else who has the member.
     wait_until("its removal waits", || waits(&redis));
+    let waits_since = Instant::now();
+    wait_until("it would have settled", || waits_since.elapsed() > Duration::from_millis(3 * SOON_MS));
     two.server.signal(Signal::CONT);
     two.server.logged_times(2, "has its place in the fleet");
     wait_until("it does no longer", || !waits(&redis));
