@@ -21,8 +21,8 @@ use crate::broker::frame::Published;
 use crate::broker::{Broker, Readiness, Topic};
 use crate::config::{self, Configuration};
 use crate::fleet::Part;
-use crate::fleet::frames::{About, Message, Terminate};
-use crate::fleet::part::{self, Told};
+use crate::fleet::asking::Told;
+use crate::fleet::frames::{About, Answer, Message, Terminate};
 use crate::fleet::store::{self, FleetTurn};
 use crate::frame;
 use crate::http::Proxies;
@@ -246,7 +246,7 @@ impl Node {
                 let within = Duration::from_millis(self.limits.fleet_answer_timeout_ms as u64);
                 part.ask(self, app, about, within).await
             }
-            None => Told { answer: part::answer(app, &about), missing: 0 },
+            None => Told { answer: Answer::of(app, &about), missing: 0 },
         }
     }
 

@@ -3,17 +3,14 @@
 //! A node owns facts under a lease that it renews. Owns when the others take a lease for dead: when a roll call, asked
 //! for after it was last heard of, does not have it. Nobody is found dead while that may be due to Redis: each who could
 //! be cut off has the span of a lease to come back, from the moment at which this node had an answer again after it had
-//! none for [so long](Leases::gap), or at which data was lost. A link that is made anew in less time changes nothing: who
+//! none for a quarter of that, or at which data was lost. A link that is made anew in less time changes nothing: who
 //! does not come back meanwhile has had nearly all of a span to do so. Dead is for ever; a node whose lease has died, or
 //! that was cut off, takes another, so no message under the old one can bring anything back. Leaves to others how leases
 //! are kept and the roll is called; the time is given.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
-use std::io;
 use std::time::{Duration, Instant};
-
-use crate::entropy;
 
 /// A lease: 48 random bits, which the node that takes it draws once, and 16 by which it counts its leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,12 +26,9 @@ impl fmt::Display for LeaseId {
 }
 
 impl LeaseId {
-    /// The first one of a node.
-    ///
-    /// # Errors
-    /// As [`entropy::bytes`].
-    pub fn draw() -> io::Result<Self> {
-        Ok(Self(u64::from_ne_bytes(entropy::bytes()?) & !COUNTED))
+    /// The first one of a node, which has drawn these random bits.
+    pub fn first(random: u64) -> Self {
+        Self(random & !COUNTED)
     }
 
     /// The next one of the same node. Another than this one for so long that nothing of this one is left.
@@ -416,7 +410,7 @@ mod tests {
 
     #[test]
     fn the_leases_of_a_node_are_known_and_so_is_their_order() {
-        let one = LeaseId::draw().unwrap();
+        let one = LeaseId::first(0x1234_5678_9abc_def0);
         let last = LeaseId(one.0 | COUNTED);
         assert!(one.is_before(one.next()) && !one.next().is_before(one) && !one.is_before(one));
         assert_eq!(last.next(), one, "it begins anew");

@@ -13,8 +13,10 @@
 //! messages can come, be lost or be doubled.
 //!
 //! [`part`] joins them with the hub, [`store`] is where Redis keeps all facts for whoever comes later, [`frames`] how
-//! nodes tell and ask each other, and [`conduct`] the thread that does all of it.
+//! nodes tell and ask each other, [`asking`] how their answers come together, and [`conduct`] the thread that does all
+//! of it.
 
+pub mod asking;
 pub mod conduct;
 pub mod frames;
 pub mod lease;

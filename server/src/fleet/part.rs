@@ -7,14 +7,15 @@
 //! Two locks, `leases` before a channel's before `ledger`: words are heard under the first, so that none can come in
 //! after its lease was found dead.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{debug, warn};
 
+use super::asking::{Questions, Told};
 use super::frames::{About, Answer, Message, Question, Terminate};
 use super::lease::{Gone, RollCall};
 use super::replica::Heard;
@@ -22,10 +23,9 @@ use super::store::{self, Key, Roll};
 use super::{LeaseId, Leases, Ledger, Snapshot, Word};
 use crate::apps::App;
 use crate::broker::frame::Header;
-use crate::broker::{NodeId, Standing, Topic};
+use crate::broker::{Standing, Topic};
 use crate::hub::{Change, Herald, Member, UserChange};
 use crate::node::Node;
-use crate::pusher::channel;
 
 /// What a node knows and owns.
 #[derive(Debug)]
@@ -48,26 +48,7 @@ pub struct Part {
     was_away: AtomicBool,
     /// Whether it is away though the others are heard: then they are there, and can be asked.
     is_refused: AtomicBool,
-    asked: Mutex<HashMap<u64, Asked>>,
-    next_token: AtomicU64,
-}
-
-/// A question that is not answered by all yet.
-#[derive(Debug)]
-struct Asked {
-    answer: Answer,
-    heard: HashSet<NodeId>,
-    expected: usize,
-    done: Option<oneshot::Sender<()>>,
-}
-
-/// What the fleet says, and how many nodes have not said anything.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Told {
-    /// All answers together.
-    pub answer: Answer,
-    /// Nodes that are missing in it: at least so many, for a node that is cut off cannot know.
-    pub missing: usize,
+    questions: Questions,
 }
 
 /// The other nodes, as this one knows them.
@@ -99,8 +80,7 @@ impl Part {
             others: AtomicUsize::new(0),
             was_away: AtomicBool::new(false),
             is_refused: AtomicBool::new(false),
-            asked: Mutex::default(),
-            next_token: AtomicU64::new(1),
+            questions: Questions::default(),
         }
     }
 
@@ -214,10 +194,10 @@ impl Part {
             Ok(Message::Question(token, question)) => {
                 let Some(app) = node.apps.by_id(&question.app) else { return };
                 let lease = lock(&self.ledger).lease();
-                let answer = Message::Answer(token, lease, answer(&app, &question.about));
+                let answer = Message::Answer(token, lease, Answer::of(&app, &question.about));
                 node.broker.publish(Topic::Node(header.origin), answer.encode(node.broker.node_id()));
             }
-            Ok(Message::Answer(token, _, answer)) => self.take_answer(token, header.origin, answer),
+            Ok(Message::Answer(token, _, answer)) => self.questions.take(token, header.origin, answer),
             Ok(Message::Terminate(Terminate { app, user_id })) => {
                 if let Some(app) = node.apps.by_id(&app) {
                     node.terminate_here(&app, &user_id);
@@ -366,62 +346,29 @@ impl Part {
 
     /// Asks all nodes, and waits for their answers, but no longer than `within`, nor for what cannot come.
     pub async fn ask(&self, node: &Node, app: &App, about: About, within: Duration) -> Told {
-        let own = answer(app, &about);
+        let own = Answer::of(app, &about);
         let Others { to_ask: expected, known, missing_min } = self.others(node);
         if expected == 0 {
             return Told { answer: own, missing: known.max(missing_min) };
         }
-        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
-        let (done, finished) = oneshot::channel();
-        let asked = Asked { answer: own, heard: HashSet::new(), expected, done: Some(done) };
-        lock(&self.asked).insert(token, asked);
-        // Whatever becomes of whoever waits, nothing is left of the question.
-        let _forgotten = Forgotten { part: self, token };
-        let question = Message::Question(token, Question { app: app.id.to_string(), about });
+        let mut asked = self.questions.ask(own, expected);
+        let question = Message::Question(asked.token, Question { app: app.id.to_string(), about });
         node.broker.publish(Topic::Fleet, question.encode(node.broker.node_id()));
         let mut standing = self.standing();
         // All ways of ending are looked at below.
         tokio::select! {
-            _ = finished => {}
+            () = asked.by_all() => {}
             () = tokio::time::sleep(within) => {}
             // The broker is away.
             _ = standing.wait_for(|count| count % 2 == 0) => {}
         }
-        let Some(asked) = lock(&self.asked).remove(&token) else { return Told::default() };
-        let heard = asked.heard.len();
+        let (answer, heard) = asked.so_far();
         let silent = expected.saturating_sub(heard);
         if silent > 0 {
             node.metrics.fleet_answers_missing_total.add(silent as u64);
             warn!(missing = silent, "nodes of the fleet did not answer in time (fleet_answer_timeout_ms)");
         }
-        Told { answer: asked.answer, missing: known.saturating_sub(heard).max(missing_min) }
-    }
-
-    fn take_answer(&self, token: u64, origin: NodeId, answer: Answer) {
-        let mut asked = lock(&self.asked);
-        let Some(question) = asked.get_mut(&token) else { return };
-        if !question.heard.insert(origin) {
-            return;
-        }
-        question.answer.add(answer);
-        if question.heard.len() >= question.expected
-            && let Some(done) = question.done.take()
-        {
-            // Nobody waiting means that time is up.
-            let _ = done.send(());
-        }
-    }
-}
-
-/// Takes a question out of the list when it is dropped.
-struct Forgotten<'a> {
-    part: &'a Part,
-    token: u64,
-}
-
-impl Drop for Forgotten<'_> {
-    fn drop(&mut self) {
-        lock(&self.part.asked).remove(&self.token);
+        Told { answer, missing: known.saturating_sub(heard).max(missing_min) }
     }
 }
 
@@ -432,90 +379,9 @@ fn drop_leases(node: &Node, dead: &[LeaseId]) {
     }
 }
 
-/// What this node says to a question.
-pub fn answer(app: &App, about: &About) -> Answer {
-    let described = |occupancy: crate::hub::directory::Occupancy| {
-        (occupancy.name.to_string(), occupancy.subscriptions as u64, occupancy.users as u64)
-    };
-    let mut answer = Answer::default();
-    match about {
-        About::Channels(prefix) => {
-            answer.channels = app.directory.occupancies(prefix).into_iter().map(described).collect()
-        }
-        About::Channel(name) => {
-            answer.channels = app.directory.occupancy(name).into_iter().map(described).collect();
-            let last = channel::is_cache(name).then(|| app.cache.recall(name).1).flatten();
-            answer.last = last.map(|last| {
-                // Rounded up: what is there has some time left.
-                let left = last.expires.saturating_duration_since(tokio::time::Instant::now());
-                let left_ms = u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-                (last.event.to_string(), last.data.to_string(), left_ms)
-            });
-        }
-        About::Users(name) => {
-            answer.users = app.directory.user_ids(name).iter().map(ToString::to_string).collect()
-        }
-        About::Connections => answer.connections = app.connections.value(),
-    }
-    answer
-}
-
-impl Answer {
-    /// What another node says too.
-    fn add(&mut self, other: Self) {
-        let mut places: HashMap<String, usize> =
-            self.channels.iter().enumerate().map(|(at, (name, ..))| (name.clone(), at)).collect();
-        for (name, subscriptions, users) in other.channels {
-            match places.get(&name) {
-                Some(&at) => {
-                    let (_, all, most) = &mut self.channels[at];
-                    *all = all.saturating_add(subscriptions);
-                    // Who has a member knows of all members.
-                    *most = users.max(*most);
-                }
-                None => {
-                    places.insert(name.clone(), self.channels.len());
-                    self.channels.push((name, subscriptions, users));
-                }
-            }
-        }
-        self.users.extend(other.users);
-        self.users.sort_unstable();
-        self.users.dedup();
-        self.connections = self.connections.saturating_add(other.connections);
-        // What is remembered for longest was said last.
-        let left_ms =
-            |last: &Option<(String, String, u64)>| last.as_ref().map_or(0, |(_, _, left_ms)| *left_ms);
-        if left_ms(&other.last) > left_ms(&self.last) {
-            self.last = other.last;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_are_put_together() {
-        let mut all = Answer {
-            channels: vec![("a".into(), 1, 2)],
-            users: vec!["2".into()],
-            connections: 1,
-            last: None,
-        };
-        let other = Answer {
-            channels: vec![("b".into(), 1, 0), ("a".into(), 2, 1)],
-            users: vec!["2".into(), "1".into()],
-            connections: 2,
-            last: Some(("e".into(), "1".into(), 5)),
-        };
-        all.add(other);
-        assert_eq!(all.channels, [("a".into(), 3, 2), ("b".into(), 1, 0)]);
-        assert_eq!((all.users.clone(), all.connections), (vec!["1".into(), "2".into()], 3));
-        all.add(Answer { last: Some(("e".into(), "0".into(), 4)), ..Answer::default() });
-        assert_eq!(all.last, Some(("e".into(), "1".into(), 5)));
-    }
 
     #[test]
     fn every_time_that_the_broker_is_connected_counts() {

@@ -23,6 +23,7 @@ use crate::broker::memory::MemoryBroker;
 use crate::broker::redis::{self, RedisBroker};
 use crate::broker::{Broker, Listener, NodeId, Topic};
 use crate::config::{Loaded, Source};
+use crate::entropy;
 use crate::fleet::{self, LeaseId, Part};
 use crate::node::Node;
 use crate::shard::{self, Equipment};
@@ -236,7 +237,8 @@ fn start_shards(
     let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&node) as Arc<dyn Listener>));
     let mut taking_part = None;
     if let Some(unstarted) = &unstarted {
-        let lease = LeaseId::draw().map_err(system("draw random bytes"))?;
+        let random = entropy::bytes().map_err(system("draw random bytes"))?;
+        let lease = LeaseId::first(u64::from_ne_bytes(random));
         let span = Duration::from_millis(node.limits.lease_ms as u64);
         // Before anybody subscribes, and before the broker tells anything.
         let part = Arc::clone(node.part.get_or_init(|| Arc::new(Part::new(lease, span))));

@@ -4,8 +4,8 @@
 //! then another lease is taken, everything is said again under it, and the one before is given back. One thing at a
 //! time, in order, and none of them for so long that the lease is not renewed meanwhile. Three things it leaves to:
 //!
-//! [`saying`] what is true here is written, and published afterwards, so a snapshot that was asked for after a word was
-//! heard has that word. [`reaping`] what a lease has left is removed. [`settling`] webhooks are told what that means.
+//! `saying`: what is true here is written, and published afterwards, so a snapshot that was asked for after a word was
+//! heard has that word. `reaping`: what a lease has left is removed. `settling`: webhooks are told what that means.
 
 mod reaping;
 mod saying;

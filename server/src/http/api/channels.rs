@@ -182,7 +182,6 @@ mod tests {
     use crate::apps::{App, Apps};
     use crate::config::Configuration;
     use crate::fleet::frames::About;
-    use crate::fleet::part;
     use crate::hub::Member;
     use std::sync::Arc;
     use std::time::Duration;
@@ -203,7 +202,7 @@ mod tests {
 
     fn listed(app: &App, query: &str) -> Value {
         let listing = listing(query).unwrap();
-        listing.answer(part::answer(app, &About::Channels(listing.prefix.clone())))
+        listing.answer(Answer::of(app, &About::Channels(listing.prefix.clone())))
     }
 
     fn enquiry(channel: &str, query: &str) -> Result<Enquiry, Code> {
@@ -250,7 +249,7 @@ mod tests {
     async fn h7_one_channel_with_what_is_asked_for() {
         let app = app();
         let answer = |channel: &str, query: &str| {
-            let told = part::answer(&app, &About::Channel(channel.into()));
+            let told = Answer::of(&app, &About::Channel(channel.into()));
             enquiry(channel, query).unwrap().answer(&told)
         };
         assert_eq!(answer("news", "").to_string(), r#"{"occupied":false}"#);
@@ -285,11 +284,11 @@ mod tests {
     fn h8_users_of_presence_channels() {
         let (app, limits) = (app(), Limits::default());
         let about = About::Users("presence-a".into());
-        assert_eq!(users(&part::answer(&app, &about)).to_string(), r#"{"users":[]}"#);
+        assert_eq!(users(&Answer::of(&app, &about)).to_string(), r#"{"users":[]}"#);
         for user_id in ["2", "1", "2"] {
             subscribe(&app, "presence-a", Some(user_id));
         }
-        assert_eq!(users(&part::answer(&app, &about)).to_string(), r#"{"users":[{"id":"1"},{"id":"2"}]}"#);
+        assert_eq!(users(&Answer::of(&app, &about)).to_string(), r#"{"users":[{"id":"1"},{"id":"2"}]}"#);
         let judged = |channel| judge_presence(channel, &limits).map_err(|rejection| rejection.code);
         assert_eq!(judged("presence-cache-a"), Ok(()));
         assert_eq!(judged("private-a"), Err(Code::NotPresence));

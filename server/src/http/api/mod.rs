@@ -28,8 +28,8 @@ use tracing::debug;
 
 use super::{Answer, error, error_text, json as json_answer};
 use crate::apps::App;
+use crate::fleet::asking::Told;
 use crate::fleet::frames::About;
-use crate::fleet::part::Told;
 use crate::node::Node;
 use crate::shard::{Shard, Visitor};
 use publish::Submission;
