@@ -21,6 +21,7 @@ pub mod apps;
 pub mod broker;
 pub mod config;
 pub mod deflate;
+pub mod ending;
 pub mod entropy;
 pub mod fleet;
 pub mod frame;

@@ -23,6 +23,7 @@ use crate::broker::memory::MemoryBroker;
 use crate::broker::redis::{self, RedisBroker};
 use crate::broker::{Broker, Listener, NodeId, Topic};
 use crate::config::{Loaded, Source};
+use crate::ending::Ending;
 use crate::entropy;
 use crate::fleet::{self, LeaseId, Part};
 use crate::node::Node;
@@ -206,9 +207,9 @@ async fn conduct(
 struct Started {
     node: Arc<Node>,
     running: Vec<Running>,
-    telling: webhooks::Ending,
-    taking_part: Option<fleet::conduct::Ending>,
-    publishing: Option<redis::Ending>,
+    telling: Ending,
+    taking_part: Option<Ending>,
+    publishing: Option<Ending>,
 }
 
 fn start_shards(
@@ -262,11 +263,11 @@ fn start_shards(
                 ready: ready_sender,
                 detached: detached_sender,
             };
-            let ending = Ending { index, ended: ended.clone() };
+            let leaving = Leaving { index, ended: ended.clone() };
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{index}"))
                 .spawn(move || {
-                    let _ending = ending;
+                    let _leaving = leaving;
                     shard::run(equipment)
                 })
                 .map_err(system("start a shard's thread"))?;
@@ -277,12 +278,12 @@ fn start_shards(
 }
 
 /// Says that a shard's thread has ended, by a panic too.
-struct Ending {
+struct Leaving {
     index: usize,
     ended: mpsc::UnboundedSender<usize>,
 }
 
-impl Drop for Ending {
+impl Drop for Leaving {
     fn drop(&mut self) {
         // Nobody listening means that the process is ending.
         let _ = self.ended.send(self.index);

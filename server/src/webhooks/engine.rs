@@ -27,6 +27,7 @@ use super::queue::{Notice, Notices};
 use super::sender::{Sender, Target};
 use super::settle::Settling;
 use super::{AppHooks, Event};
+use crate::ending::Finish;
 use crate::limits::Limits;
 use crate::logs::Sparingly;
 use crate::metrics::Metrics;
@@ -40,14 +41,6 @@ const LOOK_UPS_MAX: usize = 128;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 static REFUSALS: Sparingly = Sparingly::new();
-
-/// The wish that what waits be sent, and within what time.
-#[derive(Debug)]
-pub(super) struct Finish {
-    pub(super) within: Duration,
-    /// Told when it is, or time is up.
-    pub(super) done: oneshot::Sender<()>,
-}
 
 /// What the thread is told beside events.
 #[derive(Debug)]

@@ -22,8 +22,6 @@ mod settle;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 pub use endpoint::{AppHooks, Endpoint, ExtraHeader, Filter, Unusable, Url};
 pub use event::{Event, EventKind, EventKinds};
@@ -34,9 +32,10 @@ pub(crate) use sender::read_authorities;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ending::Ending;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use engine::{Equipment, Finish, Word};
+use engine::{Equipment, Word};
 use queue::Queue;
 
 /// The sending side that shards use. Cheap to clone; never blocks.
@@ -44,14 +43,6 @@ use queue::Queue;
 pub struct Webhooks {
     queue: Queue,
     words: mpsc::UnboundedSender<Word>,
-}
-
-/// The thread's end: held by [`crate::lifecycle`].
-#[derive(Debug)]
-#[must_use = "dropped, it ends the thread at once, and what waits is lost"]
-pub struct Ending {
-    finish: oneshot::Sender<Finish>,
-    thread: JoinHandle<()>,
 }
 
 /// Why the thread does not start.
@@ -67,7 +58,7 @@ pub enum StartError {
 
 impl Webhooks {
     /// Starts the thread. Https endpoints may have a certificate of an authority in `ca_file` (PEM), beside those of
-    /// the system.
+    /// the system. At its end it sends what waits, for its opposite or for company too.
     ///
     /// # Errors
     /// [`StartError`] says what to do.
@@ -90,7 +81,7 @@ impl Webhooks {
             words: heard,
             finish: finishing,
         })?;
-        Ok((Self { queue, words }, Ending { finish, thread }))
+        Ok((Self { queue, words }, Ending::new(finish, thread)))
     }
 
     /// Without a thread: what is told, nobody hears.
@@ -123,22 +114,5 @@ impl Webhooks {
     /// Tells what is configured for the apps that are served, so that who may not listen any more is told so.
     pub(crate) fn configured(&self, served: Vec<Arc<AppHooks>>) {
         let _ = self.words.send(Word::Configured(served));
-    }
-}
-
-impl Ending {
-    /// Sends what waits, for at most `within`; nothing waits for its opposite or for company any more. Events that come
-    /// afterwards are dropped and counted.
-    pub async fn finish(self, within: Duration) {
-        let (done, finished) = oneshot::channel();
-        // An error is a thread that has ended.
-        if self.finish.send(Finish { within, done }).is_ok() {
-            // The thread keeps the time itself; this is for one that the system holds up.
-            let _ = tokio::time::timeout(within * 2, finished).await;
-        }
-        // A thread that has ended by a panic has logged it.
-        if self.thread.is_finished() {
-            let _ = self.thread.join();
-        }
     }
 }

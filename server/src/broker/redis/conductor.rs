@@ -21,15 +21,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::rustls::ClientConfig;
 use tracing::{info, warn};
 
+use super::Shared;
 use super::intake::Intake;
 use super::keys::Keys;
 use super::layout::Layout;
 use super::link::{Link, LinkError, Way, pushed_bytes, text};
 use super::outbound::Parcel;
-use super::{Finish, Shared};
 use crate::broker::{Heard, Listener, NodeId, Standing, Topic};
 use crate::config;
 use crate::config::redis::{Place, Topology};
+use crate::ending::Finish;
 use crate::limits::Limits;
 use crate::logs::Sparingly;
 use crate::metrics::Metrics;

@@ -24,7 +24,6 @@ mod topics;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -36,6 +35,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{Broker, Listener, NodeId, Readiness, Standing, Topic};
 use crate::config;
+use crate::ending::Ending;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::webhooks::{CaError, read_authorities};
@@ -81,22 +81,6 @@ impl Shared {
 #[derive(Debug)]
 pub struct Unstarted {
     equipment: Equipment,
-}
-
-/// The thread's end: held by [`crate::lifecycle`].
-#[derive(Debug)]
-#[must_use = "dropped, it ends the thread at once, and what waits is lost"]
-pub struct Ending {
-    finish: oneshot::Sender<Finish>,
-    thread: JoinHandle<()>,
-}
-
-/// The wish that what waits be published, and within what time.
-#[derive(Debug)]
-struct Finish {
-    within: Duration,
-    /// Told when it is, or time is up.
-    done: oneshot::Sender<()>,
 }
 
 /// Why there is no broker.
@@ -177,14 +161,15 @@ impl Unstarted {
         Commander::new(redis.clone(), tls.clone(), within, keys.clone())
     }
 
-    /// Starts the thread, which tells `listener` for as long as that lives.
+    /// Starts the thread, which tells `listener` for as long as that lives; at its end it publishes what waits, and holds
+    /// nothing back any more.
     ///
     /// # Errors
     /// The system refuses a thread or its descriptors.
     pub fn start(self, listener: Weak<dyn Listener>) -> Result<Ending, StartError> {
         let (finish, finishing) = oneshot::channel();
         let thread = conductor::start(self.equipment, listener, finishing)?;
-        Ok(Ending { finish, thread })
+        Ok(Ending::new(finish, thread))
     }
 }
 
@@ -220,21 +205,5 @@ impl Broker for RedisBroker {
 
     fn standing_since(&self) -> Option<Instant> {
         Some(*self.shared.turned())
-    }
-}
-
-impl Ending {
-    /// Publishes what waits, for at most `within`; nothing is held back any more. Frames that come afterwards are lost.
-    pub async fn finish(self, within: Duration) {
-        let (done, finished) = oneshot::channel();
-        // An error is a thread that has ended.
-        if self.finish.send(Finish { within, done }).is_ok() {
-            // The thread keeps the time itself; this is for one that the system holds up.
-            let _ = tokio::time::timeout(within * 2, finished).await;
-        }
-        // A thread that has ended by a panic has logged it.
-        if self.thread.is_finished() {
-            let _ = self.thread.join();
-        }
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::{debug, info, warn};
 
 use self::reaping::Reaping;
@@ -33,6 +33,7 @@ use super::store::{Holding, Key, Roll, Store, user_of};
 use super::{LeaseId, Ledger};
 use crate::apps::App;
 use crate::broker::{Standing, Topic};
+use crate::ending::{Ending, Finish};
 use crate::node::Node;
 use crate::pause::Pause;
 use crate::pusher::channel;
@@ -89,35 +90,18 @@ struct Conduct<'a> {
     reaped: u64,
 }
 
-/// The thread's end: held by [`crate::lifecycle`].
-#[derive(Debug)]
-#[must_use = "dropped, it ends the thread at once, and the others find out by the lease"]
-pub struct Ending(oneshot::Sender<oneshot::Sender<()>>);
-
-impl Ending {
-    /// Says what is still to be said, and gives the lease back: for at most `within`.
-    pub async fn finish(self, within: Duration) {
-        let (done, finished) = oneshot::channel();
-        // An error is a thread that has ended.
-        if self.0.send(done).is_ok() {
-            let _ = tokio::time::timeout(within, finished).await;
-        }
-    }
-}
-
-/// Starts the thread.
+/// Starts the thread. At its end it says what is still to be said, and gives the lease back.
 ///
 /// # Errors
 /// When the system refuses it, or descriptors for its runtime.
 pub fn start(part: Arc<Part>, node: Arc<Node>, dial: impl Dial + Send + 'static) -> io::Result<Ending> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (finish, mut finishing) = oneshot::channel();
-    std::thread::Builder::new().name("fleet".to_owned()).spawn(move || {
-        // The thread ends with the process; whoever waits for its end hears of it by what is dropped.
+    let thread = std::thread::Builder::new().name("fleet".to_owned()).spawn(move || {
         runtime.block_on(conduct(&part, &node, dial, &mut finishing));
         runtime.shutdown_background();
     })?;
-    Ok(Ending(finish))
+    Ok(Ending::new(finish, thread))
 }
 
 /// Plays the node's part in the fleet, until it is to end.
@@ -125,7 +109,7 @@ async fn conduct(
     part: &Arc<Part>,
     node: &Arc<Node>,
     dial: impl Dial,
-    finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
+    finishing: &mut oneshot::Receiver<Finish>,
 ) {
     let mut conduct = Conduct {
         part,
@@ -217,7 +201,7 @@ impl Conduct<'_> {
         &mut self,
         mut store: Store<C>,
         standing: &mut watch::Receiver<u64>,
-        finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
+        finishing: &mut oneshot::Receiver<Finish>,
     ) -> RedisResult<Ended> {
         standing.mark_unchanged();
         let (loads, mut loading) = mpsc::unbounded_channel();
@@ -239,7 +223,7 @@ impl Conduct<'_> {
         store: &mut Store<C>,
         mut lease: LeaseId,
         standing: &mut watch::Receiver<u64>,
-        finishing: &mut oneshot::Receiver<oneshot::Sender<()>>,
+        finishing: &mut oneshot::Receiver<Finish>,
         loading: &mut mpsc::UnboundedReceiver<Key>,
     ) -> RedisResult<Ended> {
         for app in self.node.apps.known() {
@@ -257,10 +241,12 @@ impl Conduct<'_> {
             let settled = self.waiting.next_is_due().filter(|_| !self.regroups);
             tokio::select! {
                 biased;
-                done = &mut *finishing => {
-                    self.finish(store, lease).await?;
-                    // Nobody waiting means that time is up.
-                    let _ = done.map(|done| done.send(()));
+                finish = &mut *finishing => {
+                    if let Ok(Finish { within, done }) = finish {
+                        timeout(within, self.finish(store, lease)).await.unwrap_or(Ok(()))?;
+                        // Nobody waiting means that time is up.
+                        let _ = done.send(());
+                    }
                     return Ok(Ended::Finished);
                 }
                 _ = standing.changed() => return Ok(Ended::Away),
