@@ -201,6 +201,15 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         }
     }
 
+    /// Webhooks are told nothing any more.
+    pub fn is_not_told(&mut self, key: &K) {
+        let Some(page) = self.pages.get_mut(key) else { return };
+        page.told = Again::default();
+        if page.subscribers() == 0 && !page.is_due {
+            self.pages.remove(key);
+        }
+    }
+
     /// What has waited is told, or somebody else has told it: that a user has come, or, without one, that the channel
     /// is occupied.
     pub fn told(&mut self, key: &K, user_id: Option<&Arc<str>>) {

@@ -8,6 +8,7 @@ mod harness;
 
 mod adversity;
 mod cut_off;
+mod facts;
 mod failover;
 mod leases;
 mod presence;

@@ -71,6 +71,8 @@ struct Conduct<'a> {
     node: &'a Arc<Node>,
     /// None at first.
     lease: Option<LeaseId>,
+    /// The last one that this node has tried to take. None is tried twice: it may have run out meanwhile.
+    tried: LeaseId,
     /// Whether nothing can have been written under it: then it is kept when the link is made anew.
     lease_is_blank: bool,
     holding: Holding,
@@ -84,6 +86,10 @@ struct Conduct<'a> {
     all_was_said: bool,
     /// Leases of others that have left something, which is to be removed, and channels where it was seen.
     left_behind: BTreeMap<LeaseId, BTreeSet<Key>>,
+    /// Where something was written since the lease was certainly held.
+    uncertain: BTreeSet<Key>,
+    /// The same of leases before, and when they are to be reaped for it.
+    leftovers: Vec<(Instant, LeaseId, BTreeSet<Key>)>,
     reaping: Option<Reaping>,
     waiting: Waiting,
     /// Tells tokens of one lease apart.
@@ -115,6 +121,7 @@ async fn conduct(
         part,
         node,
         lease: None,
+        tried: part.ledger.lock().unwrap_or_else(PoisonError::into_inner).lease(),
         lease_is_blank: false,
         holding: Holding::default(),
         regroups: false,
@@ -122,6 +129,8 @@ async fn conduct(
         gives_back: false,
         all_was_said: false,
         left_behind: BTreeMap::new(),
+        uncertain: BTreeSet::new(),
+        leftovers: Vec::new(),
         reaping: None,
         waiting: Waiting::default(),
         reaped: 0,
@@ -187,6 +196,10 @@ impl Conduct<'_> {
     /// There is no link any more: nobody waits for it.
     fn let_go(&mut self) {
         self.part.link_is_down();
+        if let Some(lease) = self.lease {
+            // What is on its way to Redis may arrive until the lease has run out, and as long after as a word may.
+            self.is_in_doubt(lease, Instant::now() + self.part.span * 5 / 2);
+        }
         // Somebody else goes on, or this node later.
         self.reaping = None;
         for app in self.node.apps.known() {
@@ -243,7 +256,14 @@ impl Conduct<'_> {
                 biased;
                 finish = &mut *finishing => {
                     if let Ok(Finish { within, done }) = finish {
-                        timeout(within, self.finish(store, lease)).await.unwrap_or(Ok(()))?;
+                        match timeout(within, self.finish(store, lease)).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => {
+                                let reason = in_its_words(&error);
+                                warn!(error = reason, "what this node was to say last is left to the others");
+                            }
+                            Err(_) => warn!("what this node was to say last took too long; it is left to the others"),
+                        }
                         // Nobody waiting means that time is up.
                         let _ = done.send(());
                     }
@@ -255,12 +275,14 @@ impl Conduct<'_> {
                 () = tokio::time::sleep_until(settled.unwrap_or_else(Instant::now)), if settled.is_some() => {}
                 () = self.part.due.notified() => {}
             }
+            // The lease is renewed when this has gone on for a while, whatever is left.
+            let began = Instant::now();
             if !self.regroups {
                 // Before what is said now: webhooks are told in the order in which it happened.
-                self.settle(store, lease).await?;
+                self.settle(store, lease, began).await?;
             }
-            let all_is_said = self.speak(store, lease).await?;
-            self.reap_some(store, lease, all_is_said).await?;
+            let all_is_said = self.speak(store, lease, began).await?;
+            self.reap_some(store, lease, all_is_said, began).await?;
             if loading.is_empty() {
                 self.part.has_caught_up();
                 // Not before everything is said and read: until then there is something that Redis may refuse.
@@ -275,24 +297,31 @@ impl Conduct<'_> {
     }
 
     /// The last that this node says: nobody is left here. What waits to settle is left to the others, since clients may
-    /// be coming back to them; when there are none, it is told.
-    async fn finish<C: ConnectionLike>(&mut self, store: &mut Store<C>, lease: LeaseId) -> RedisResult<()> {
-        while !self.speak(store, lease).await? {}
-        // These are for others.
-        self.left_behind.clear();
-        self.reaping = None;
-        while !self.reap_some(store, lease, true).await? {}
-        let has_others = self.holding.living().iter().any(|other| *other != lease);
-        if has_others && !self.waiting.is_empty() {
-            // In this order: it is not taken for that of a node that has died.
-            self.publish(Topic::Fleet, &Message::LeaseEnded(lease));
-            return store.abandon(lease).await;
+    /// be coming back to them; the last of all tells it, with what those before it have left.
+    async fn finish<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        mut lease: LeaseId,
+    ) -> RedisResult<()> {
+        while !self.speak(store, lease, Instant::now()).await? {
+            lease = self.look(store, lease).await?;
         }
-        self.old.push(lease);
-        while !self.reap_some(store, lease, true).await? {}
-        self.waiting.is_due_now();
-        while self.waiting.next_is_due().is_some() {
-            self.settle(store, lease).await?;
+        self.publish(Topic::Fleet, &Message::LeaseEnded(lease));
+        let Some(run_out) = store.leave(lease).await? else { return Ok(()) };
+        // No words are sent any more, so that the lease need not be held.
+        let mut reaped: Vec<LeaseId> = std::mem::take(&mut self.old);
+        reaped.extend(run_out);
+        reaped.push(lease);
+        for dead in &reaped {
+            self.reap_all(store, lease, *dead).await?;
+        }
+        while !self.waiting.is_settled() {
+            self.waiting.is_due_now();
+            self.settle(store, lease, Instant::now()).await?;
+        }
+        // Not before everything is told: else nobody would find it.
+        for dead in reaped {
+            store.bury(dead).await?;
         }
         Ok(())
     }
@@ -313,7 +342,8 @@ impl Conduct<'_> {
     }
 
     async fn take_lease<C: ConnectionLike>(&mut self, store: &mut Store<C>) -> RedisResult<LeaseId> {
-        let lease = self.ledger().lease().next();
+        self.tried = self.tried.next();
+        let lease = self.tried;
         // Held before anything is said under it.
         let call = self.part.call_roll();
         let before = self.lease.unwrap_or(LeaseId(0));
@@ -353,6 +383,7 @@ impl Conduct<'_> {
         if !roll.held {
             warn!(%lease, "this node's lease ran out: the others took it for dead; it comes back under another");
             self.node.metrics.fleet_leases_lost_total.increment();
+            self.is_in_doubt(lease, Instant::now());
             return self.take_lease(store).await;
         }
         self.hold(&roll);
@@ -361,6 +392,7 @@ impl Conduct<'_> {
     }
 
     fn hold(&mut self, roll: &Roll) {
+        self.uncertain.clear();
         self.holding = roll.holding.clone();
         self.regroups = roll.regroups;
     }
@@ -424,6 +456,7 @@ impl Conduct<'_> {
         }
         if roll.held {
             // Else the next look takes another lease.
+            self.hold(&roll);
             self.take_roll(call, &roll);
         }
         Ok(())

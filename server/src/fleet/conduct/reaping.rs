@@ -33,8 +33,8 @@ impl Conduct<'_> {
         store: &mut Store<C>,
         own: LeaseId,
         all_is_said: bool,
+        began: Instant,
     ) -> RedisResult<bool> {
-        let began = Instant::now();
         loop {
             let Some(mut reaping) = self.take_up(store, own, all_is_said).await? else {
                 if all_is_said && std::mem::take(&mut self.gives_back) {
@@ -65,6 +65,20 @@ impl Conduct<'_> {
         }
     }
 
+    /// Removes everything that a lease has left, and does not bury it.
+    pub(super) async fn reap_all<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        own: LeaseId,
+        lease: LeaseId,
+    ) -> RedisResult<()> {
+        let reaping = self.begin_to_reap(store, own, lease, [], None).await?;
+        for keys in reaping.keys.chunks(LOADS_MAX) {
+            self.remove(store, own, &reaping, keys).await?;
+        }
+        Ok(())
+    }
+
     /// What is being reaped, or is to be reaped next.
     async fn take_up<C: ConnectionLike>(
         &mut self,
@@ -74,6 +88,10 @@ impl Conduct<'_> {
     ) -> RedisResult<Option<Reaping>> {
         if let Some(reaping) = self.reaping.take() {
             return Ok(Some(reaping));
+        }
+        let now = Instant::now();
+        for (_, lease, keys) in self.leftovers.extract_if(.., |(due, ..)| *due <= now) {
+            self.left_behind.entry(lease).or_default().extend(keys);
         }
         // Before that, their nodes may be about to come back.
         while self.part.is_settled() {
@@ -85,6 +103,15 @@ impl Conduct<'_> {
         match self.old.last().filter(|_| all_is_said) {
             Some(&lease) => self.begin_to_reap(store, own, lease, [], None).await.map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// What was written under a lease since it was certainly held may be written after it is reaped, and stay. So it is
+    /// reaped once more where that may be, when nothing can be written any more.
+    pub(super) fn is_in_doubt(&mut self, lease: LeaseId, due: Instant) {
+        let keys = std::mem::take(&mut self.uncertain);
+        if !keys.is_empty() {
+            self.leftovers.push((due, lease, keys));
         }
     }
 
@@ -111,12 +138,13 @@ impl Conduct<'_> {
         keys: &[Key],
     ) -> RedisResult<()> {
         let told: Vec<&Key> = keys.iter().filter(|key| self.tells_webhooks(key)).collect();
+        self.uncertain.extend(told.iter().copied().cloned());
         store.find(own, told.iter().copied()).await?;
         let effects = store.reap(*lease, keys, token, |key| told.contains(&key)).await?;
         let mut failed = Ok(());
         for (key, effect) in keys.iter().zip(effects) {
             match effect {
-                Ok(effect) if told.contains(&key) => drop(self.tell(key, effect, token, true)),
+                Ok(effect) if told.contains(&key) => drop(self.tell(key, effect, token)),
                 Ok(_) => {}
                 Err(error) => failed = Err(error),
             }

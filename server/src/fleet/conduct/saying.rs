@@ -23,8 +23,8 @@ impl Conduct<'_> {
         &mut self,
         store: &mut Store<C>,
         lease: LeaseId,
+        began: Instant,
     ) -> RedisResult<bool> {
-        let began = Instant::now();
         loop {
             let sayings = self.sayings();
             if sayings.is_empty() {
@@ -33,7 +33,8 @@ impl Conduct<'_> {
             let first = sayings.iter().filter(|saying| saying.word.prev == 0);
             store.find(lease, first.map(|saying| &saying.key)).await?;
             let was_blank = std::mem::take(&mut self.lease_is_blank);
-            let effects = store.say(&sayings, self.regroups).await?;
+            self.uncertain.extend(sayings.iter().map(|saying| saying.key.clone()));
+            let effects = store.say(&sayings, &self.holding, self.regroups, self.part.span).await?;
             // Each is refused: nothing is written under it yet.
             self.lease_is_blank = was_blank && effects.iter().all(Result::is_err);
             let mut failed = Ok(());
@@ -69,8 +70,10 @@ impl Conduct<'_> {
         let topic = Topic::Channel { app: Arc::clone(&key.app), channel: Arc::clone(&key.channel) };
         self.publish(topic, &Message::Word(word.clone()));
         if *is_told {
-            let waits = self.tell(key, effect, &token(word), self.regroups);
+            let waits = self.tell(key, effect, &token(word));
             self.ledger().said(key, word, &waits);
+        } else {
+            self.ledger().is_not_told(key);
         }
     }
 

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::{Conduct, LOADS_MAX};
 use crate::fleet::LeaseId;
+use crate::fleet::lease::renewal;
 use crate::fleet::ledger::Again;
-use crate::fleet::store::{Effect, FleetTurn, Key, Pending, Store, user_of};
+use crate::fleet::store::{Effect, FleetTurn, Key, Pending, Settled, Store, user_of};
 
 /// What waits to be told: a removal, or while all regroup whatever it is.
 #[derive(Debug, Default)]
@@ -49,8 +50,9 @@ impl Waiting {
         self.about.contains_key(key)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.about.is_empty()
+    /// Whether nothing waits any more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.queue.is_empty()
     }
 
     fn is_done(&mut self, key: &Key) {
@@ -69,9 +71,9 @@ impl Conduct<'_> {
         user_of(&key.channel).is_none() && self.node.tells_webhooks(&key.app)
     }
 
-    /// Tells webhooks what has changed for the fleet; removals wait for their opposite first, and so does who comes if
-    /// all `wait`. Gives who that is.
-    pub(super) fn tell(&mut self, key: &Key, effect: Effect, token: &str, wait: bool) -> Again {
+    /// Tells webhooks what has changed for the fleet, but for what waits: removals for their opposite. Gives who has come
+    /// and waits.
+    pub(super) fn tell(&mut self, key: &Key, effect: Effect, token: &str) -> Again {
         let mut waits = Again::default();
         let Some(app) = self.node.apps.by_id(&key.app) else { return waits };
         // While all regroup, those who are not back do not count.
@@ -80,14 +82,14 @@ impl Conduct<'_> {
         }
         let now = Instant::now();
         let settled = now + Duration::from_millis(self.node.limits.webhook_settle_ms as u64);
-        for turn in effect.turns {
-            // Who comes waits for nothing but that, and for what waited before.
+        for (turn, waits_to_be_told) in effect.turns {
+            if !waits_to_be_told {
+                self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
+                continue;
+            }
+            // Who comes waits for what waited before, and not for an opposite.
             let mut due = now;
             match &turn {
-                FleetTurn::Added(_) | FleetTurn::Occupied if !wait => {
-                    self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
-                    continue;
-                }
                 FleetTurn::Added(user_id) => drop(waits.users.insert(Arc::clone(user_id))),
                 FleetTurn::Occupied => waits.occupied = true,
                 FleetTurn::Removed(_) | FleetTurn::Vacated => due = settled,
@@ -102,8 +104,9 @@ impl Conduct<'_> {
         &mut self,
         store: &mut Store<C>,
         lease: LeaseId,
+        began: Instant,
     ) -> RedisResult<()> {
-        let (now, began) = (Instant::now(), Instant::now());
+        let now = Instant::now();
         loop {
             let due = self.waiting.queue.iter().take_while(|(due, _)| *due <= now).take(LOADS_MAX);
             let due: Vec<&Pending> = due.map(|(_, pending)| pending).collect();
@@ -115,12 +118,20 @@ impl Conduct<'_> {
                 // What is not certain is asked again.
                 let settled = settled?;
                 let Some((_, pending)) = self.waiting.queue.pop_front() else { break };
-                self.conclude(&pending, settled);
-                if settled {
-                    self.waiting.told.push(pending);
-                } else {
-                    self.waiting.is_done(&pending.key);
-                    undone.push(pending.key);
+                match settled {
+                    Settled::NotYet => {
+                        self.waiting.queue.push_back((now + renewal(self.part.span), pending));
+                        continue;
+                    }
+                    Settled::Yes => {
+                        self.conclude(&pending, true);
+                        self.waiting.told.push(pending);
+                    }
+                    Settled::No => {
+                        self.conclude(&pending, false);
+                        self.waiting.is_done(&pending.key);
+                        undone.push(pending.key);
+                    }
                 }
             }
             self.clear(store, lease).await?;

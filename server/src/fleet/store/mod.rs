@@ -125,8 +125,20 @@ pub struct Saying {
 pub struct Effect {
     /// How many subscribe to the channel in all, if another number than before.
     pub subscriptions: Option<u64>,
-    /// What has changed by it, and by nothing else.
-    pub turns: Vec<FleetTurn>,
+    /// What has changed by it, and by nothing else; and whether it waits to be [settled](Store::settle), as removals
+    /// always do.
+    pub turns: Vec<(FleetTurn, bool)>,
+}
+
+/// What has become of something that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is still so, and whoever asks is to tell it.
+    Yes,
+    /// It was undone, or another node tells it.
+    No,
+    /// Its opposite is being told, which comes first. To be asked again.
+    NotYet,
 }
 
 /// Something that waits to be [settled](Store::settle), or was.
@@ -173,6 +185,7 @@ pub struct Store<C> {
     say: Lua,
     reap: Lua,
     settle: Lua,
+    leave: Lua,
 }
 
 impl<C> fmt::Debug for Store<C> {
@@ -191,6 +204,7 @@ impl<C: ConnectionLike> Store<C> {
             say: Lua::new(include_str!("say.lua")),
             reap: Lua::new(include_str!("reap.lua")),
             settle: Lua::new(include_str!("settle.lua")),
+            leave: Lua::new(include_str!("leave.lua")),
         }
     }
 
@@ -243,11 +257,20 @@ impl<C: ConnectionLike> Store<C> {
         Ok(Roll { held, run_out: read(run_out), holding, lost, regroups })
     }
 
-    /// Writes words, all under one lease, those about one channel in their order; `regroups` as the last roll call said.
+    /// Writes words, all under one lease, those about one channel in their order; `holding` as the last roll call gave it.
     /// Where a word is the first of a channel, this is to be [found](Self::find) before. Gives what each means, or why it
     /// is not certain that it is written.
-    pub async fn say(&mut self, sayings: &[Saying], regroups: bool) -> RedisResult<Vec<RedisResult<Effect>>> {
-        let calls: Vec<Call> = sayings.iter().map(|saying| self.saying(saying, regroups)).collect();
+    pub async fn say(
+        &mut self,
+        sayings: &[Saying],
+        holding: &Holding,
+        regroups: bool,
+        span: Duration,
+    ) -> RedisResult<Vec<RedisResult<Effect>>> {
+        // Not at once: servers of a cluster have clocks of their own.
+        let too_late_ms = holding.until_ms.saturating_add(span.as_millis() as u64);
+        let calls: Vec<Call> =
+            sayings.iter().map(|saying| self.saying(saying, regroups, too_late_ms)).collect();
         let answers = batch::call(&mut self.connection, &self.say, &calls).await?;
         Ok(answers.into_iter().map(|answer| effect(batch::read(answer)?)).collect())
     }
@@ -289,7 +312,12 @@ impl<C: ConnectionLike> Store<C> {
         command.exec_async(&mut self.connection).await
     }
 
-    fn saying(&self, Saying { key, word, again, before, is_told }: &Saying, regroups: bool) -> Call {
+    fn saying(
+        &self,
+        Saying { key, word, again, before, is_told }: &Saying,
+        regroups: bool,
+        too_late_ms: u64,
+    ) -> Call {
         let mut call = self.say.of(self.facts(key));
         call.arg(word.lease.to_string())
             .arg(word.prev)
@@ -298,7 +326,8 @@ impl<C: ConnectionLike> Store<C> {
             .arg(u8::from(*is_told))
             .arg(u8::from(again.occupied))
             .arg(u8::from(regroups))
-            .arg(before.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            .arg(before.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+            .arg(too_late_ms);
         for change in &word.changes {
             match change {
                 Change::Joined(Member { user_id, user_info }) => {
@@ -386,17 +415,26 @@ impl<C: ConnectionLike> Store<C> {
         cmd("ZREM").arg(self.leases()).arg(lease.to_string()).exec_async(&mut self.connection).await
     }
 
-    /// A lease has run out from now on: others reap it.
-    pub async fn abandon(&mut self, lease: LeaseId) -> RedisResult<()> {
-        let mut abandon = cmd("ZADD");
-        abandon.arg(self.leases()).arg("XX").arg(0).arg(lease.to_string());
-        abandon.exec_async(&mut self.connection).await
+    /// Leaves a lease to the other nodes, if there are any at this moment: it has run out from now on, and they reap it.
+    /// Where there are none, gives the leases that have run out and that nobody but the caller will reap.
+    pub async fn leave(&mut self, lease: LeaseId) -> RedisResult<Option<Vec<LeaseId>>> {
+        let mut call = self.leave.of(self.leases());
+        call.arg(lease.to_string());
+        let mut answers = batch::call(&mut self.connection, &self.leave, &[call]).await?;
+        let (has_others, run_out): (bool, Vec<String>) = batch::read(answers.pop().unwrap_or_default())?;
+        let run_out = run_out.iter().filter_map(|text| LeaseId::parse(text)).collect();
+        Ok((!has_others).then_some(run_out))
     }
 
-    /// Whether what waits to be told is still so; nobody else tells it then. Asked again, it is so still, until it is
+    /// Whether what waits to be told is still so; this node tells it then. Asked again, it is so still, until it is
     /// [told](Self::told).
-    pub async fn settle(&mut self, pending: &[&Pending]) -> RedisResult<Vec<RedisResult<bool>>> {
-        self.settling(pending, "ask").await
+    pub async fn settle(&mut self, pending: &[&Pending]) -> RedisResult<Vec<RedisResult<Settled>>> {
+        let settled = |answer: RedisResult<u8>| match answer? {
+            0 => Ok(Settled::No),
+            1 => Ok(Settled::Yes),
+            _ => Ok(Settled::NotYet),
+        };
+        Ok(self.settling(pending, "ask").await?.into_iter().map(settled).collect())
     }
 
     /// What was settled is told.
@@ -404,7 +442,7 @@ impl<C: ConnectionLike> Store<C> {
         self.settling(pending, "told").await?.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
-    async fn settling(&mut self, pending: &[&Pending], what: &str) -> RedisResult<Vec<RedisResult<bool>>> {
+    async fn settling(&mut self, pending: &[&Pending], what: &str) -> RedisResult<Vec<RedisResult<u8>>> {
         let settling = |Pending { key, turn, token }: &&Pending| {
             let mut call = self.settle.of(self.facts(key));
             call.arg(token).arg(turn.field()).arg(what);
@@ -431,14 +469,14 @@ type RawEffect = (i64, Vec<String>);
 type RawRoll = (bool, u64, Vec<String>, Vec<String>, String, bool, bool, String);
 
 fn effect((subscriptions, told): RawEffect) -> RedisResult<Effect> {
-    let turn = |text: &String| match (text.as_str(), text.strip_prefix('+'), text.strip_prefix('-')) {
-        (_, Some(user_id), _) => Ok(FleetTurn::Added(user_id.into())),
-        (_, _, Some(user_id)) => Ok(FleetTurn::Removed(user_id.into())),
-        ("o", ..) => Ok(FleetTurn::Occupied),
-        ("v", ..) => Ok(FleetTurn::Vacated),
+    let turn = |text: &String| match text.split_at_checked(1) {
+        Some((kind @ ("+" | "*"), user_id)) => Ok((FleetTurn::Added(user_id.into()), kind == "*")),
+        Some(("-", user_id)) => Ok((FleetTurn::Removed(user_id.into()), true)),
+        Some((kind @ ("o" | "w"), "")) => Ok((FleetTurn::Occupied, kind == "w")),
+        Some(("v", "")) => Ok((FleetTurn::Vacated, true)),
         _ => Err(RedisError::from((
             ErrorKind::Client,
-            "expected a script to answer +, -, o or v, but found something else",
+            "expected a script to answer +, *, -, o, w or v, but found something else",
         ))),
     };
     let turns = told.iter().map(turn).collect::<RedisResult<_>>()?;

@@ -3,23 +3,20 @@
 -- Gives what say.lua gives. Whoever runs it first is told; a second time changes nothing.
 local key, lease = KEYS[1], ARGV[1]
 local told, is_told = {}, ARGV[3] == '1'
+
 -- Whether something waited to be told; it does no longer.
-local function waited(field)
+local function undo(field)
     local value = redis.call('HGET', key, field)
     return value and redis.call('HDEL', key, field) == 1 and string.sub(value, -1) ~= '!'
 end
-local gone = {}
+
+local gone, waiting = {}, {}
 for _, field in ipairs(redis.call('HKEYS', key)) do
     local kind = string.sub(field, 1, 1)
     if kind == 'm' and string.sub(field, 2, 17) == lease then
         gone[#gone + 1] = string.sub(field, 18)
     elseif kind == 'g' or kind == 'v' or kind == 'n' or kind == 'w' then
-        -- It held something that nobody will tell now; what is marked may have been told, and is told again.
-        if string.sub(redis.call('HGET', key, field), 1, 16) == lease then
-            redis.call('HSET', key, field, ARGV[2])
-            local user = string.sub(field, 2)
-            told[#told + 1] = kind == 'g' and '-' .. user or kind == 'v' and 'v' or kind == 'n' and '+' .. user or 'o'
-        end
+        waiting[#waiting + 1] = field
     end
 end
 for _, user in ipairs(gone) do
@@ -27,8 +24,8 @@ for _, user in ipairs(gone) do
     if redis.call('HINCRBY', key, 'u' .. user, -1) <= 0 then
         redis.call('HDEL', key, 'u' .. user)
         -- Who was not told to have come is not told to have gone.
-        if not waited('n' .. user) then
-            if is_told then redis.call('HSET', key, 'g' .. user, ARGV[2]) end
+        if not undo('n' .. user) and is_told then
+            redis.call('HSET', key, 'g' .. user, ARGV[2])
             told[#told + 1] = '-' .. user
         end
     end
@@ -45,9 +42,23 @@ if owner then
         redis.call('HSET', key, 't', total)
     elseif subscriptions > 0 then
         redis.call('HDEL', key, 't')
-        if not waited('w') then
-            if is_told then redis.call('HSET', key, 'v', ARGV[2]) end
+        if not undo('w') and is_told then
+            redis.call('HSET', key, 'v', ARGV[2])
             told[#told + 1] = 'v'
+        end
+    end
+end
+-- What waited under the lease nobody tells now. What is marked may have been told, and is told again.
+for _, field in ipairs(waiting) do
+    local value = redis.call('HGET', key, field)
+    if value and string.sub(value, 1, 16) == lease then
+        if is_told then
+            redis.call('HSET', key, field, ARGV[2])
+            local kind, user = string.sub(field, 1, 1), string.sub(field, 2)
+            local turns = { g = '-' .. user, v = 'v', n = '*' .. user, w = 'w' }
+            told[#told + 1] = turns[kind]
+        else
+            redis.call('HDEL', key, field)
         end
     end
 end

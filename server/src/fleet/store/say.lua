@@ -4,12 +4,16 @@
 --   m<lease><user>   the user is a member there: "" or "+" and user_info
 --   u<user>          on how many nodes the user is a member
 --   t                how many subscribe in all
---   g<user>, v       a removal that webhooks will be told of unless it is undone: by whom, and "!" when they are being told
---   n<user>, w       the same for who comes, or for the first subscriber, while all regroup after a loss of data
+--   g<user>, v       a removal that webhooks will be told of unless it is undone: by whom, and "!" when they are
+--                    being told
+--   n<user>, w       the same for who comes, or for the first subscriber: while all regroup after a loss of data, or
+--                    while the removal before is being told
 -- ARGV: lease, prev, seq, subscriptions, "1" when webhooks are told, "1" when they were told that the channel is
--- occupied, "1" while all regroup, the leases that its node will give back; then for each change "+", user, info or "-", user; or "*" and "~" in place of these
--- when webhooks were told, before data was lost, that the user is here.
--- Gives how many subscribe in all, -1 if as many as before, then what has changed for the fleet: "+user", "-user", "o" occupied, "v" vacated.
+-- occupied, "1" while all regroup, the leases that its node will give back, the time in ms after which a word under the
+-- lease is too late; then for each change "+", user, info or "-", user; or "*" and "~" in place of these when webhooks
+-- were told, before data was lost, that the user is here.
+-- Gives how many subscribe in all, -1 if as many as before, then what has changed for the fleet: "+user", "o" occupied,
+-- or "*user" and "w" when these wait; "-user", "v" vacated, which always do.
 local key, lease = KEYS[1], ARGV[1]
 local told, token, is_told = {}, lease .. ' ' .. ARGV[3], ARGV[5] == '1'
 local was_occupied, waits = ARGV[6] == '1', is_told and ARGV[7] == '1'
@@ -20,16 +24,22 @@ local function undo(field)
     return value and redis.call('HDEL', key, field) == 1 and string.sub(value, -1) ~= '!'
 end
 
+local function is_marked(field)
+    return string.sub(redis.call('HGET', key, field) or '', -1) == '!'
+end
+
 local function join(user, info, was_told)
     -- The second argument of a pair that is there already: the word has been written before.
     if redis.call('HSETNX', key, 'm' .. lease .. user, info) == 0 then return end
     local is_first = redis.call('HINCRBY', key, 'u' .. user, 1) == 1
     local waited = undo('n' .. user)
-    local undone = is_first and undo('g' .. user)
+    local is_being_told = is_marked('g' .. user)
+    local undone = is_first and not is_being_told and undo('g' .. user)
     -- What waits to be told by another node is told by this one: it may be the only one that still knows.
     if was_told or undone or not (is_first or waited) then return end
-    if waits then redis.call('HSET', key, 'n' .. user, token) end
-    told[#told + 1] = '+' .. user
+    local later = waits or is_told and is_being_told
+    if later then redis.call('HSET', key, 'n' .. user, token) end
+    told[#told + 1] = (later and '*' or '+') .. user
 end
 
 local function leave(user, was_told)
@@ -46,8 +56,12 @@ local function leave(user, was_told)
     told[#told + 1] = '-' .. user
 end
 
+local time = redis.call('TIME')
+if time[1] * 1000 > tonumber(ARGV[9]) then
+    return redis.error_reply('LATE the lease of this word has run out')
+end
 local before = redis.call('HGET', key, 's' .. lease)
-if ARGV[2] ~= '0' and not before then
+if ARGV[2] ~= '0' and ARGV[2] ~= string.match(before or '', '^(%d+)') then
     return redis.error_reply('LOST the word before this one is not there: data was lost, or the lease is dead')
 end
 local was = before and tonumber(string.match(before, ' (%d+)$')) or 0
@@ -73,12 +87,14 @@ else
     redis.call('HDEL', key, 's' .. lease)
 end
 local waited = (was_occupied or total <= 0 or was == 0 and now > 0) and undo('w')
-local undone = total > 0 and total == now - was and undo('v')
+local is_being_told = is_marked('v')
+local undone = total > 0 and total == now - was and not is_being_told and undo('v')
 if not was_occupied and not undone and total > 0 and was == 0 and (waited or total == now) then
-    if waits then redis.call('HSET', key, 'w', token) end
-    told[#told + 1] = 'o'
+    local later = waits or is_told and is_being_told
+    if later then redis.call('HSET', key, 'w', token) end
+    told[#told + 1] = later and 'w' or 'o'
 end
-local at = 9
+local at = 10
 while ARGV[at] do
     local kind = ARGV[at]
     if kind == '+' or kind == '*' then
