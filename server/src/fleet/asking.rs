@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::LeaseId;
 use super::frames::{About, Answer};
 use crate::apps::App;
-use crate::broker::NodeId;
 use crate::pusher::channel;
 
 /// What the fleet says, and how many nodes have not said anything.
@@ -34,9 +34,21 @@ pub(super) struct Questions {
 #[derive(Debug)]
 struct Asked {
     answer: Answer,
-    heard: HashSet<NodeId>,
-    expected: usize,
+    heard: HashSet<u64>,
+    /// Who is to answer, and has not. Another may answer too: one that has only come now.
+    silent: HashSet<u64>,
     done: Option<oneshot::Sender<()>>,
+}
+
+/// What has come of a question.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// All answers together.
+    pub(super) answer: Answer,
+    /// Nodes that have answered.
+    pub(super) heard: usize,
+    /// Nodes that were to answer, and have not.
+    pub(super) silent: usize,
 }
 
 /// A question, for as long as somebody waits for answers.
@@ -52,24 +64,25 @@ impl Questions {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something is asked of `expected` other nodes, to which this one says `own`.
-    pub(super) fn ask(&self, own: Answer, expected: usize) -> Asking<'_> {
+    /// Something is asked of these other nodes, to which this one says `own`.
+    pub(super) fn ask(&self, own: Answer, nodes: HashSet<u64>) -> Asking<'_> {
         let token = 1 + self.last_token.fetch_add(1, Ordering::Relaxed);
         let (sender, done) = oneshot::channel();
-        let asked = Asked { answer: own, heard: HashSet::new(), expected, done: Some(sender) };
+        let asked = Asked { answer: own, heard: HashSet::new(), silent: nodes, done: Some(sender) };
         self.lock().insert(token, asked);
         Asking { token, questions: self, done }
     }
 
-    /// A node has answered.
-    pub(super) fn take(&self, token: u64, origin: NodeId, answer: Answer) {
+    /// A node has answered, which holds this lease.
+    pub(super) fn take(&self, token: u64, lease: LeaseId, answer: Answer) {
         let mut asked = self.lock();
         let Some(question) = asked.get_mut(&token) else { return };
-        if !question.heard.insert(origin) {
+        if !question.heard.insert(lease.node()) {
             return;
         }
         question.answer.add(answer);
-        if question.heard.len() >= question.expected
+        question.silent.remove(&lease.node());
+        if question.silent.is_empty()
             && let Some(done) = question.done.take()
         {
             // Nobody waiting means that time is up.
@@ -85,10 +98,15 @@ impl Asking<'_> {
         let _ = (&mut self.done).await;
     }
 
-    /// All answers that have come, and of how many nodes.
-    pub(super) fn so_far(self) -> (Answer, usize) {
+    /// All that has come of it.
+    pub(super) fn so_far(self) -> Gathered {
         let asked = self.questions.lock().remove(&self.token);
-        asked.map(|asked| (asked.answer, asked.heard.len())).unwrap_or_default()
+        let gathered = |Asked { answer, heard, silent, .. }| Gathered {
+            answer,
+            heard: heard.len(),
+            silent: silent.len(),
+        };
+        asked.map(gathered).unwrap_or_default()
     }
 }
 
@@ -162,6 +180,22 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_only_come_now_does_not_answer_for_another() {
+        let questions = Questions::default();
+        let [known, new] = [LeaseId(0x1_0000), LeaseId(0x2_0000)];
+        let mut asking = questions.ask(Answer::default(), HashSet::from([known.node()]));
+        let answer = || Answer { connections: 1, ..Answer::default() };
+        questions.take(asking.token, new, answer());
+        questions.take(asking.token, new.next(), answer());
+        assert!(asking.done.try_recv().is_err(), "one that was asked is silent");
+        questions.take(asking.token, known.next(), answer());
+        assert!(asking.done.try_recv().is_ok());
+        let Gathered { answer, heard, silent } = asking.so_far();
+        assert_eq!((answer.connections, heard, silent), (2, 2, 0));
+        assert!(questions.lock().is_empty());
+    }
 
     #[test]
     fn answers_are_put_together() {

@@ -8,7 +8,7 @@
 //! that was cut off, takes another, so no message under the old one can bring anything back. Leaves to others how leases
 //! are kept and the roll is called; the time is given.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ impl LeaseId {
     }
 
     /// What all leases of a node have in common.
-    fn node(self) -> u64 {
+    pub fn node(self) -> u64 {
         self.0 & !COUNTED
     }
 
@@ -198,10 +198,11 @@ impl Leases {
         self.is_up && self.living().next().is_some()
     }
 
-    /// How many nodes the last roll call had, but for that of `own`. One that has just taken another lease has two.
-    pub fn other_nodes(&self, own: LeaseId) -> usize {
-        let nodes: BTreeSet<u64> = self.living().map(LeaseId::node).collect();
-        nodes.len() - usize::from(nodes.contains(&own.node()))
+    /// The nodes that the last roll call had, but for that of `own` and those that have left since. One that has just taken
+    /// another lease has two.
+    pub fn other_nodes(&self, own: LeaseId) -> HashSet<u64> {
+        let stays = |lease: &LeaseId| self.given_back.iter().all(|(other, _)| other != lease);
+        self.living().filter(stays).map(LeaseId::node).filter(|node| *node != own.node()).collect()
     }
 
     /// A roll call is asked for now.
@@ -347,7 +348,8 @@ mod tests {
         assert!(scene.hears(ONE) && scene.hears(TWO));
         scene.settle(&[ONE], &[TWO]);
         assert_eq!(scene.leases.living().collect::<Vec<_>>(), [ONE]);
-        assert_eq!((scene.leases.other_nodes(TWO), scene.leases.other_nodes(LeaseId(0x1_0000))), (0, 1));
+        assert!(scene.leases.other_nodes(TWO).is_empty());
+        assert_eq!(scene.leases.other_nodes(LeaseId(0x1_0000)), HashSet::from([0]));
         assert_eq!(scene.roll(&[ONE], &[TWO]), [[TWO].as_slice(), NONE]);
         assert!(!scene.hears(TWO), "it may not come back");
         assert_eq!(scene.roll(&[ONE, TWO], &[]), [NONE, NONE]);

@@ -8,14 +8,14 @@
 //! after its lease was found dead.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{debug, warn};
 
-use super::asking::{Questions, Told};
+use super::asking::{Gathered, Questions, Told};
 use super::frames::{About, Answer, Message, Question, Terminate};
 use super::lease::{Gone, RollCall};
 use super::replica::Heard;
@@ -43,7 +43,7 @@ pub struct Part {
     /// How the store of facts stands, which Redis may refuse though others are heard.
     store: Mutex<Standing>,
     /// Other nodes that lived when it was certain last.
-    others: AtomicUsize,
+    others: Mutex<HashSet<u64>>,
     /// Whether the store has been away.
     was_away: AtomicBool,
     /// Whether it is away though the others are heard: then they are there, and can be asked.
@@ -52,10 +52,10 @@ pub struct Part {
 }
 
 /// The other nodes, as this one knows them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Others {
-    /// An answer of so many can come.
-    to_ask: usize,
+    /// Those whose answers can come, by what their leases have in common.
+    to_ask: HashSet<u64>,
     /// So many are known, or were when it was certain last.
     known: usize,
     /// So many are missing even if all that are known answer: one where it cannot be known who lives.
@@ -77,7 +77,7 @@ impl Part {
             loads: Mutex::default(),
             standing: watch::Sender::new(0),
             store: Mutex::new(Standing::Connecting),
-            others: AtomicUsize::new(0),
+            others: Mutex::default(),
             was_away: AtomicBool::new(false),
             is_refused: AtomicBool::new(false),
             questions: Questions::default(),
@@ -143,9 +143,9 @@ impl Part {
         let is_connected = standing == Standing::Connected;
         if is_connected {
             let leases = lock(&self.leases);
-            if self.is_certain(&leases) || self.others.load(Ordering::Relaxed) == 0 {
+            if self.is_certain(&leases) || lock(&self.others).is_empty() {
                 let own = lock(&self.ledger).lease();
-                self.others.store(leases.other_nodes(own), Ordering::Relaxed);
+                *lock(&self.others) = leases.other_nodes(own);
             }
         }
         let mut store = lock(&self.store);
@@ -197,7 +197,7 @@ impl Part {
                 let answer = Message::Answer(token, lease, Answer::of(&app, &question.about));
                 node.broker.publish(Topic::Node(header.origin), answer.encode(node.broker.node_id()));
             }
-            Ok(Message::Answer(token, _, answer)) => self.questions.take(token, header.origin, answer),
+            Ok(Message::Answer(token, lease, answer)) => self.questions.take(token, lease, answer),
             Ok(Message::Terminate(Terminate { app, user_id })) => {
                 if let Some(app) = node.apps.by_id(&app) {
                     node.terminate_here(&app, &user_id);
@@ -279,7 +279,7 @@ impl Part {
             drop_leases(node, &all);
         }
         let own = lock(&self.ledger).lease();
-        node.metrics.fleet_nodes.set(1 + leases.other_nodes(own) as u64);
+        node.metrics.fleet_nodes.set(1 + leases.other_nodes(own).len() as u64);
         gone.dead.len()
     }
 
@@ -329,16 +329,18 @@ impl Part {
         let own = lock(&self.ledger).lease();
         let leases = lock(&self.leases);
         let living = leases.other_nodes(own);
-        let before = living.max(self.others.load(Ordering::Relaxed));
+        let before = lock(&self.others).clone();
+        let known = living.len().max(before.len());
         match (is_heard, leases.is_up()) {
-            (false, _) => Others { to_ask: 0, known: before, missing_min: 1 },
+            (false, _) => Others { to_ask: HashSet::new(), known, missing_min: 1 },
             (true, false) => {
                 // Who has just been away itself does not know who is back to answer.
-                let to_ask = if self.is_refused.load(Ordering::Relaxed) { before } else { 0 };
-                Others { to_ask, known: before, missing_min: 1 }
+                let is_refused = self.is_refused.load(Ordering::Relaxed);
+                let to_ask = if is_refused { &before | &living } else { HashSet::new() };
+                Others { to_ask, known, missing_min: 1 }
             }
             (true, true) => {
-                let known = if self.is_certain(&leases) { living } else { before };
+                let known = if self.is_certain(&leases) { living.len() } else { known };
                 Others { to_ask: living, known, missing_min: 0 }
             }
         }
@@ -347,11 +349,11 @@ impl Part {
     /// Asks all nodes, and waits for their answers, but no longer than `within`, nor for what cannot come.
     pub async fn ask(&self, node: &Node, app: &App, about: About, within: Duration) -> Told {
         let own = Answer::of(app, &about);
-        let Others { to_ask: expected, known, missing_min } = self.others(node);
-        if expected == 0 {
+        let Others { to_ask, known, missing_min } = self.others(node);
+        if to_ask.is_empty() {
             return Told { answer: own, missing: known.max(missing_min) };
         }
-        let mut asked = self.questions.ask(own, expected);
+        let mut asked = self.questions.ask(own, to_ask);
         let question = Message::Question(asked.token, Question { app: app.id.to_string(), about });
         node.broker.publish(Topic::Fleet, question.encode(node.broker.node_id()));
         let mut standing = self.standing();
@@ -362,8 +364,7 @@ impl Part {
             // The broker is away.
             _ = standing.wait_for(|count| count % 2 == 0) => {}
         }
-        let (answer, heard) = asked.so_far();
-        let silent = expected.saturating_sub(heard);
+        let Gathered { answer, heard, silent } = asked.so_far();
         if silent > 0 {
             node.metrics.fleet_answers_missing_total.add(silent as u64);
             warn!(missing = silent, "nodes of the fleet did not answer in time (fleet_answer_timeout_ms)");
