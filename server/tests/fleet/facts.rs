@@ -100,17 +100,23 @@ impl Scene {
     }
 
     async fn settles(&mut self, pending: &Pending) -> Settled {
-        self.store.settle(&[pending]).await.unwrap().pop().unwrap().unwrap()
+        self.store.settle(&[pending], &self.holding.epoch).await.unwrap().pop().unwrap().unwrap()
     }
 
     async fn told(&mut self, pending: &Pending) {
-        self.store.told(&[pending]).await.unwrap();
+        self.store.told(&[pending], &self.holding.epoch).await.unwrap();
     }
 
     async fn reaps(&mut self, dead: LeaseId, own: LeaseId) -> Effect {
         let keys = [self.key.clone()];
         let token = reaping_token(own, 1);
-        self.store.reap(dead, &keys, &token, |_| true).await.unwrap().pop().unwrap().unwrap()
+        self.store
+            .reap(dead, &keys, &token, &self.holding.epoch, |_| true)
+            .await
+            .unwrap()
+            .pop()
+            .unwrap()
+            .unwrap()
     }
 
     fn nothing_is_left(&self) {
@@ -238,6 +244,34 @@ fn a_word_that_comes_too_late_or_does_not_follow_changes_nothing() {
         let error = answers.into_iter().next().unwrap().unwrap_err();
         assert_eq!(error.code(), Some("LATE"), "{error}");
         assert_eq!(scene.reaps(A, B).await.subscriptions, Some(0));
+    });
+}
+
+#[test]
+fn what_is_of_an_epoch_before_counts_no_more_and_who_is_behind_hears_so() {
+    scene(async |mut scene| {
+        let first = scene.first(A).await;
+        let behind = scene.holding.clone();
+        // As when an old copy is back: what is known to be held is not there.
+        let mut known = behind.clone();
+        known.until_ms = u64::MAX / 2;
+        let roll = scene.store.hold(B, B, SPAN, &known).await.unwrap();
+        assert!(roll.lost && roll.regroups && roll.holding.epoch > behind.epoch);
+        scene.holding = roll.holding;
+        let keys = [scene.key.clone()];
+        let (snapshots, _) = scene.store.snapshots(&keys, B, SPAN, &scene.holding).await.unwrap();
+        assert!(snapshots[0].owners.is_empty() && snapshots[0].members.is_empty());
+        // To come is to come first.
+        let word = scene.word(B, 0, 1, came());
+        let effect = scene.try_say(&word, &[], true).await.unwrap();
+        assert_eq!(effect.subscriptions, Some(1));
+        assert_eq!(effect.turns, [(FleetTurn::Occupied, true), (added(), true)]);
+        let ahead = std::mem::replace(&mut scene.holding, behind);
+        let late = scene.word(A, first.seq, 0, went());
+        let error = scene.try_say(&late, &[], false).await.unwrap_err();
+        assert_eq!(error.code(), Some("LOST"), "{error}");
+        scene.holding = ahead;
+        assert_eq!(scene.reaps(B, A).await.subscriptions, Some(0));
     });
 }
 

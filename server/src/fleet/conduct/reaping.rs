@@ -140,7 +140,7 @@ impl Conduct<'_> {
         let told: Vec<&Key> = keys.iter().filter(|key| self.tells_webhooks(key)).collect();
         self.uncertain.extend(told.iter().copied().cloned());
         store.find(own, told.iter().copied()).await?;
-        let effects = store.reap(*lease, keys, token, |key| told.contains(&key)).await?;
+        let effects = store.reap(*lease, keys, token, &self.holding.epoch, |key| told.contains(&key)).await?;
         let mut failed = Ok(());
         for (key, effect) in keys.iter().zip(effects) {
             match effect {

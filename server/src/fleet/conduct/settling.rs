@@ -114,7 +114,7 @@ impl Conduct<'_> {
                 return Ok(());
             }
             let mut undone = Vec::new();
-            for settled in store.settle(&due).await? {
+            for settled in store.settle(&due, &self.holding.epoch).await? {
                 // What is not certain is asked again.
                 let settled = settled?;
                 let Some((_, pending)) = self.waiting.queue.pop_front() else { break };
@@ -163,7 +163,7 @@ impl Conduct<'_> {
         store: &mut Store<C>,
         lease: LeaseId,
     ) -> RedisResult<()> {
-        store.told(&self.waiting.told.iter().collect::<Vec<_>>()).await?;
+        store.told(&self.waiting.told.iter().collect::<Vec<_>>(), &self.holding.epoch).await?;
         let told = std::mem::take(&mut self.waiting.told);
         told.iter().for_each(|pending| self.waiting.is_done(&pending.key));
         self.forget(store, lease, told.iter().map(|pending| &pending.key)).await

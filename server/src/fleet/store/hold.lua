@@ -2,8 +2,8 @@
 -- KEYS[1] the leases, by the time at which they run out; beside them an epoch, for ever, which is another one when data
 -- was lost, and "regroup", until the time at which all have said again what they know. "untold" stands there, for ever
 -- too, while nobody has come who knew another epoch: whoever named the present one did not know whether data was lost.
--- ARGV: the lease, its span in ms, "take" or "renew"; the epoch that is known to who asks, or ""; a name for another
--- one; the lease that was held last, or "", and until when; the state of the roll that is known, or ""; how long, in ms,
+-- ARGV: the lease, its span in ms, "take" or "renew"; the epoch that is known to who asks, or ""; what tells another
+-- one from all others; the lease that was held last, or "", and until when; the state of the roll that is known, or ""; how long, in ms,
 -- others need to find out that data was lost.
 -- Gives whether it is held, until when, the leases that live (none when the state is the known one), those that have
 -- run out and were not reaped yet, the epoch, whether data was lost since the one that is known, whether all regroup,
@@ -14,7 +14,10 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local text = string.format('%.0f', now)
 local expires = string.format('%.0f', now + tonumber(ARGV[2]))
 
-local known, before = ARGV[4], ARGV[6]
+local known, before, replaced = ARGV[4], ARGV[6], ''
+local function numbered(name)
+    return tonumber(string.match(name, '^epoch:(%d+):') or '0')
+end
 -- Beside the epoch stands, for ever too, which lease was taken last: "taken:" comes behind "epoch:" and before "untold".
 local epoch, taken = unpack(redis.call('ZRANGEBYSCORE', key, '+inf', '+inf'))
 if epoch and epoch == known and before ~= '' then
@@ -22,11 +25,13 @@ if epoch and epoch == known and before ~= '' then
     local score = redis.call('ZSCORE', key, before)
     if tonumber(ARGV[7]) > (score and tonumber(score) or now) then
         redis.call('ZREM', key, epoch)
-        epoch = nil
+        replaced, epoch = epoch, nil
     end
 end
 if not epoch then
-    epoch = ARGV[5]
+    -- Later ones are larger, as texts are compared, whatever clock there is now.
+    local number = math.max(now, numbered(known) + 1, numbered(replaced) + 1)
+    epoch = string.format('epoch:%013.0f:%s', number, ARGV[5])
     redis.call('ZADD', key, '+inf', epoch)
     if known == '' then
         redis.call('ZADD', key, '+inf', 'untold')

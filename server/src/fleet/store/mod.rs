@@ -239,7 +239,7 @@ impl<C: ConnectionLike> Store<C> {
             .arg(if lease == before { "renew" } else { "take" })
             .arg(&holding.epoch)
             // It is drawn at random and has never been one.
-            .arg(format!("epoch:{:016x}", lease.0 ^ holding.until_ms))
+            .arg(format!("{:016x}", lease.0 ^ holding.until_ms))
             .arg(if has_held { before.to_string() } else { String::new() })
             .arg(holding.until_ms)
             .arg(&holding.roll.0)
@@ -270,7 +270,7 @@ impl<C: ConnectionLike> Store<C> {
         // Not at once: servers of a cluster have clocks of their own.
         let too_late_ms = holding.until_ms.saturating_add(span.as_millis() as u64);
         let calls: Vec<Call> =
-            sayings.iter().map(|saying| self.saying(saying, regroups, too_late_ms)).collect();
+            sayings.iter().map(|saying| self.saying(saying, holding, regroups, too_late_ms)).collect();
         let answers = batch::call(&mut self.connection, &self.say, &calls).await?;
         Ok(answers.into_iter().map(|answer| effect(batch::read(answer)?)).collect())
     }
@@ -315,6 +315,7 @@ impl<C: ConnectionLike> Store<C> {
     fn saying(
         &self,
         Saying { key, word, again, before, is_told }: &Saying,
+        holding: &Holding,
         regroups: bool,
         too_late_ms: u64,
     ) -> Call {
@@ -327,7 +328,8 @@ impl<C: ConnectionLike> Store<C> {
             .arg(u8::from(again.occupied))
             .arg(u8::from(regroups))
             .arg(before.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-            .arg(too_late_ms);
+            .arg(too_late_ms)
+            .arg(&holding.epoch);
         for change in &word.changes {
             match change {
                 Change::Joined(Member { user_id, user_info }) => {
@@ -357,7 +359,7 @@ impl<C: ConnectionLike> Store<C> {
         let answers = batch::send(&mut self.connection, commands).await?;
         let snapshots = answers
             .into_iter()
-            .map(|answer| batch::read(answer).map(snapshot))
+            .map(|answer| batch::read(answer).map(|facts| snapshot(facts, &holding.epoch)))
             .collect::<RedisResult<_>>()?;
         let roll = self.hold(own, own, span, holding).await?;
         Ok((snapshots, roll))
@@ -396,11 +398,12 @@ impl<C: ConnectionLike> Store<C> {
         lease: LeaseId,
         keys: &[Key],
         token: &str,
+        epoch: &str,
         is_told: impl Fn(&Key) -> bool,
     ) -> RedisResult<Vec<RedisResult<Effect>>> {
         let reaping = |key: &Key| {
             let mut call = self.reap.of(self.facts(key));
-            call.arg(lease.to_string()).arg(token).arg(u8::from(is_told(key)));
+            call.arg(lease.to_string()).arg(token).arg(u8::from(is_told(key))).arg(epoch);
             call
         };
         let calls: Vec<Call> = keys.iter().map(reaping).collect();
@@ -428,24 +431,33 @@ impl<C: ConnectionLike> Store<C> {
 
     /// Whether what waits to be told is still so; this node tells it then. Asked again, it is so still, until it is
     /// [told](Self::told).
-    pub async fn settle(&mut self, pending: &[&Pending]) -> RedisResult<Vec<RedisResult<Settled>>> {
+    pub async fn settle(
+        &mut self,
+        pending: &[&Pending],
+        epoch: &str,
+    ) -> RedisResult<Vec<RedisResult<Settled>>> {
         let settled = |answer: RedisResult<u8>| match answer? {
             0 => Ok(Settled::No),
             1 => Ok(Settled::Yes),
             _ => Ok(Settled::NotYet),
         };
-        Ok(self.settling(pending, "ask").await?.into_iter().map(settled).collect())
+        Ok(self.settling(pending, "ask", epoch).await?.into_iter().map(settled).collect())
     }
 
     /// What was settled is told.
-    pub async fn told(&mut self, pending: &[&Pending]) -> RedisResult<()> {
-        self.settling(pending, "told").await?.into_iter().try_for_each(|answer| answer.map(drop))
+    pub async fn told(&mut self, pending: &[&Pending], epoch: &str) -> RedisResult<()> {
+        self.settling(pending, "told", epoch).await?.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
-    async fn settling(&mut self, pending: &[&Pending], what: &str) -> RedisResult<Vec<RedisResult<u8>>> {
+    async fn settling(
+        &mut self,
+        pending: &[&Pending],
+        what: &str,
+        epoch: &str,
+    ) -> RedisResult<Vec<RedisResult<u8>>> {
         let settling = |Pending { key, turn, token }: &&Pending| {
             let mut call = self.settle.of(self.facts(key));
-            call.arg(token).arg(turn.field()).arg(what);
+            call.arg(token).arg(turn.field()).arg(what).arg(epoch);
             call
         };
         let calls: Vec<Call> = pending.iter().map(settling).collect();
@@ -483,9 +495,13 @@ fn effect((subscriptions, told): RawEffect) -> RedisResult<Effect> {
     Ok(Effect { subscriptions: u64::try_from(subscriptions).ok(), turns })
 }
 
-/// Reads a channel's facts. What is not ours is left out: a later version may write more.
-fn snapshot(facts: HashMap<String, String>) -> Snapshot {
+/// Reads a channel's facts. What is not ours is left out: a later version may write more. What is of another epoch
+/// counts no more.
+fn snapshot(facts: HashMap<String, String>, epoch: &str) -> Snapshot {
     let mut snapshot = Snapshot::default();
+    if facts.get("e").is_none_or(|written| written != epoch) {
+        return snapshot;
+    }
     for (field, value) in facts {
         let Some((kind, rest)) = field.split_at_checked(1) else { continue };
         let lease = rest.split_at_checked(16).and_then(|(lease, rest)| Some((LeaseId::parse(lease)?, rest)));

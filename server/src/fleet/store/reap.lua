@@ -1,8 +1,15 @@
 -- Removes what a lease that is dead or given back has left in a channel's facts (say.lua has their form).
--- KEYS[1] the facts. ARGV: the lease, a token of whoever tells webhooks of it, "1" when webhooks are told.
+-- KEYS[1] the facts. ARGV: the lease, a token of whoever tells webhooks of it, "1" when webhooks are told, the epoch.
 -- Gives what say.lua gives. Whoever runs it first is told; a second time changes nothing.
 local key, lease = KEYS[1], ARGV[1]
 local told, is_told = {}, ARGV[3] == '1'
+local epoch = redis.call('HGET', key, 'e')
+if epoch and epoch > ARGV[4] then
+    return redis.error_reply('LOST others have found that data was lost')
+elseif epoch and epoch < ARGV[4] then
+    redis.call('DEL', key)
+    return {-1, told}
+end
 
 -- Whether something waited to be told; it does no longer.
 local function undo(field)
@@ -62,4 +69,5 @@ for _, field in ipairs(waiting) do
         end
     end
 end
+if redis.call('HLEN', key) == 1 then redis.call('DEL', key) end
 return {total ~= counted and total or -1, told}

@@ -4,13 +4,15 @@
 --   m<lease><user>   the user is a member there: "" or "+" and user_info
 --   u<user>          on how many nodes the user is a member
 --   t                how many subscribe in all
+--   e                in which epoch it was written, see hold.lua: what is of an earlier one is of a copy of lost data, or
+--                    was written before a failover that lost some, and counts no more, for all say again what is true
 --   g<user>, v       a removal that webhooks will be told of unless it is undone: by whom, and "!" when they are
 --                    being told
 --   n<user>, w       the same for who comes, or for the first subscriber: while all regroup after a loss of data, or
 --                    while the removal before is being told
 -- ARGV: lease, prev, seq, subscriptions, "1" when webhooks are told, "1" when they were told that the channel is
 -- occupied, "1" while all regroup, the leases that its node will give back, the time in ms after which a word under the
--- lease is too late; then for each change "+", user, info or "-", user; or "*" and "~" in place of these when webhooks
+-- lease is too late, the epoch; then for each change "+", user, info or "-", user; or "*" and "~" in place of these when webhooks
 -- were told, before data was lost, that the user is here.
 -- Gives how many subscribe in all, -1 if as many as before, then what has changed for the fleet: "+user", "o" occupied,
 -- or "*user" and "w" when these wait; "-user", "v" vacated, which always do.
@@ -60,6 +62,12 @@ local time = redis.call('TIME')
 if time[1] * 1000 > tonumber(ARGV[9]) then
     return redis.error_reply('LATE the lease of this word has run out')
 end
+local epoch = redis.call('HGET', key, 'e')
+if epoch and epoch > ARGV[10] then
+    return redis.error_reply('LOST others have found that data was lost')
+elseif epoch and epoch < ARGV[10] then
+    redis.call('DEL', key)
+end
 local before = redis.call('HGET', key, 's' .. lease)
 if ARGV[2] ~= '0' and ARGV[2] ~= string.match(before or '', '^(%d+)') then
     return redis.error_reply('LOST the word before this one is not there: data was lost, or the lease is dead')
@@ -94,7 +102,7 @@ if not was_occupied and not undone and total > 0 and was == 0 and (waited or tot
     if later then redis.call('HSET', key, 'w', token) end
     told[#told + 1] = later and 'w' or 'o'
 end
-local at = 10
+local at = 11
 while ARGV[at] do
     local kind = ARGV[at]
     if kind == '+' or kind == '*' then
@@ -109,4 +117,6 @@ if total <= 0 and (was_occupied or was > now and not waited) then
     if is_told then redis.call('HSET', key, 'v', token) end
     told[#told + 1] = 'v'
 end
+redis.call('HSET', key, 'e', ARGV[10])
+if redis.call('HLEN', key) == 1 then redis.call('DEL', key) end
 return {total ~= counted and total or -1, told}
