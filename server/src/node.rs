@@ -321,11 +321,15 @@ impl Node {
         }
     }
 
+    /// Whether webhooks are told how many subscribe to a channel.
+    pub fn tells_webhooks_of_count(&self, app: &App, channel: &str) -> bool {
+        let wants = |hooks: &Arc<crate::webhooks::AppHooks>| hooks.wants(EventKind::SubscriptionCount);
+        is_counted(app, channel) && app.settings().hooks.as_ref().is_some_and(wants)
+    }
+
     /// Tells webhooks how many subscribe to a channel on all nodes.
     pub fn tell_webhooks_of_fleet_count(&self, app: &App, channel: &Arc<str>, subscriptions: u64) {
-        if is_counted(app, channel) {
-            self.tell_webhooks_of_count(app, channel, usize::try_from(subscriptions).unwrap_or(usize::MAX));
-        }
+        self.tell_webhooks_of_count(app, channel, usize::try_from(subscriptions).unwrap_or(usize::MAX));
     }
 
     /// What happens on this node alone, told to webhooks where there is no other; what it means for the fleet is told

@@ -36,6 +36,7 @@ final readonly class RedisRights
         'evalsha' => ['EVALSHA', 'e0e1f9fabfc9d4800c877a703b823ac0578ff8db', '1', '{k}'],
         'hget' => ['HGET', '{k}', 'f'],
         'hkeys' => ['HKEYS', '{k}'],
+        'hlen' => ['HLEN', '{k}'],
         'hgetall' => ['HGETALL', '{k}'],
         'hset' => ['HSET', '{k}', 'f', 'v', 'without a value'],
         'hincrby' => ['HINCRBY', '{k}', 'f', 'no number'],

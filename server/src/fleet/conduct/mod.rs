@@ -306,6 +306,7 @@ impl Conduct<'_> {
         while !self.speak(store, lease, Instant::now()).await? {
             lease = self.look(store, lease).await?;
         }
+        self.tell_all_counts(store).await?;
         self.publish(Topic::Fleet, &Message::LeaseEnded(lease));
         let Some(run_out) = store.leave(lease).await? else { return Ok(()) };
         // No words are sent any more, so that the lease need not be held.
@@ -319,6 +320,7 @@ impl Conduct<'_> {
             self.waiting.is_due_now();
             self.settle(store, lease, Instant::now()).await?;
         }
+        self.tell_all_counts(store).await?;
         // Not before everything is told: else nobody would find it.
         for dead in reaped {
             store.bury(dead).await?;

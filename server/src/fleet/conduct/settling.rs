@@ -2,9 +2,10 @@
 //!
 //! Who comes is told at once, who goes when it has settled: not if they are back meanwhile, wherever that is. What waits
 //! stands among the facts, in a channel that is found under this node's lease, until it is told. So whoever reaps that
-//! lease tells it when this node does not, and an answer that is lost is asked for once more.
+//! lease tells it when this node does not, and an answer that is lost is asked for once more. How many subscribe is read
+//! a moment after it has changed: nodes that change it together tell the same number, in whichever order they are heard.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,13 @@ pub(super) struct Waiting {
     about: HashMap<Key, usize>,
     /// Told, and still among the facts.
     told: Vec<Pending>,
+    /// Channels of which the number of subscribers is to be told, each once.
+    counts: VecDeque<(Instant, Key)>,
+    counted: HashSet<Key>,
 }
+
+/// How long after it has changed the number of subscribers is read. Longer than a webhook takes.
+const COUNT_AFTER: Duration = Duration::from_millis(500);
 
 impl Waiting {
     fn push(&mut self, due: Instant, pending: Pending) {
@@ -34,9 +41,17 @@ impl Waiting {
         self.queue.push_back((due, pending));
     }
 
+    fn count(&mut self, due: Instant, key: &Key) {
+        if self.counted.insert(key.clone()) {
+            self.counts.push_back((due, key.clone()));
+        }
+    }
+
     /// When the next one is due.
     pub(super) fn next_is_due(&self) -> Option<Instant> {
-        self.queue.front().map(|(due, _)| *due)
+        let (queue, counts) =
+            (self.queue.front().map(|(due, _)| *due), self.counts.front().map(|(due, _)| *due));
+        queue.into_iter().chain(counts).min()
     }
 
     /// All are due now.
@@ -76,11 +91,10 @@ impl Conduct<'_> {
     pub(super) fn tell(&mut self, key: &Key, effect: Effect, token: &str) -> Again {
         let mut waits = Again::default();
         let Some(app) = self.node.apps.by_id(&key.app) else { return waits };
-        // While all regroup, those who are not back do not count.
-        if let Some(subscriptions) = effect.subscriptions.filter(|_| !self.regroups) {
-            self.node.tell_webhooks_of_fleet_count(&app, &key.channel, subscriptions);
-        }
         let now = Instant::now();
+        if effect.subscriptions.is_some() && self.node.tells_webhooks_of_count(&app, &key.channel) {
+            self.waiting.count(now + COUNT_AFTER, key);
+        }
         let settled = now + Duration::from_millis(self.node.limits.webhook_settle_ms as u64);
         for (turn, waits_to_be_told) in effect.turns {
             if !waits_to_be_told {
@@ -99,6 +113,36 @@ impl Conduct<'_> {
         waits
     }
 
+    /// The same at the end of this node, when it does not wait.
+    pub(super) async fn tell_all_counts<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+    ) -> RedisResult<()> {
+        while let Some((last, _)) = self.waiting.counts.back() {
+            self.tell_counts(store, *last).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells how many subscribe, where that has changed a moment ago.
+    async fn tell_counts<C: ConnectionLike>(
+        &mut self,
+        store: &mut Store<C>,
+        now: Instant,
+    ) -> RedisResult<()> {
+        let due = self.waiting.counts.iter().take_while(|(due, _)| *due <= now).take(LOADS_MAX);
+        let keys: Vec<Key> = due.map(|(_, key)| key.clone()).collect();
+        let counts = store.subscriptions(&keys).await?;
+        for (key, subscriptions) in keys.iter().zip(counts) {
+            self.waiting.counts.pop_front();
+            self.waiting.counted.remove(key);
+            if let Some(app) = self.node.apps.by_id(&key.app) {
+                self.node.tell_webhooks_of_fleet_count(&app, &key.channel, subscriptions);
+            }
+        }
+        Ok(())
+    }
+
     /// Tells what has waited, if nobody has undone it in time.
     pub(super) async fn settle<C: ConnectionLike>(
         &mut self,
@@ -111,7 +155,7 @@ impl Conduct<'_> {
             let due = self.waiting.queue.iter().take_while(|(due, _)| *due <= now).take(LOADS_MAX);
             let due: Vec<&Pending> = due.map(|(_, pending)| pending).collect();
             if due.is_empty() {
-                return Ok(());
+                return self.tell_counts(store, now).await;
             }
             let mut undone = Vec::new();
             for settled in store.settle(&due, &self.holding.epoch).await? {

@@ -365,6 +365,17 @@ impl<C: ConnectionLike> Store<C> {
         Ok((snapshots, roll))
     }
 
+    /// How many subscribe to each of some channels in all.
+    pub async fn subscriptions(&mut self, keys: &[Key]) -> RedisResult<Vec<u64>> {
+        let commands: Vec<Cmd> =
+            keys.iter().map(|key| cmd("HGET").arg(self.facts(key)).arg("t").to_owned()).collect();
+        let answers = batch::send(&mut self.connection, commands).await?;
+        answers
+            .into_iter()
+            .map(|answer| batch::read::<Option<u64>>(answer).map(Option::unwrap_or_default))
+            .collect()
+    }
+
     /// Whether this node is the one that removes what a dead lease has left, for as long as [`CLAIM`] says.
     pub async fn claim(&mut self, lease: LeaseId) -> RedisResult<bool> {
         self.set_claim(lease, "NX").await
