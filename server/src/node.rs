@@ -40,7 +40,7 @@ use crate::pusher::channel::{self, Kind};
 use crate::pusher::events;
 use crate::shard::Post;
 use crate::tail::Tails;
-use crate::webhooks::{Event, EventKind, Newcomer, Webhooks};
+use crate::webhooks::{AppHooks, Event, EventKind, Newcomer, Webhooks};
 
 /// Subscribers from which on they are told their number only every now and then.
 const COUNTED_AT_ONCE_MAX: usize = 99;
@@ -305,7 +305,7 @@ impl Node {
     }
 
     /// Tells webhooks what has changed for the whole fleet, and has settled.
-    pub fn tell_webhooks_of_fleet(&self, app: &App, channel: &Arc<str>, turn: &FleetTurn) {
+    pub fn tell_webhooks_of_fleet(&self, hooks: &Arc<AppHooks>, channel: &Arc<str>, turn: &FleetTurn) {
         if channel::kind(channel) == Kind::User {
             return;
         }
@@ -316,14 +316,12 @@ impl Node {
             FleetTurn::Occupied => Event::ChannelOccupied { channel },
             FleetTurn::Vacated => Event::ChannelVacated { channel },
         };
-        if let Some(hooks) = app.settings().hooks.as_ref() {
-            self.webhooks.notify_settled(hooks, event);
-        }
+        self.webhooks.notify_settled(hooks, event);
     }
 
     /// Whether webhooks are told how many subscribe to a channel.
     pub fn tells_webhooks_of_count(&self, app: &App, channel: &str) -> bool {
-        let wants = |hooks: &Arc<crate::webhooks::AppHooks>| hooks.wants(EventKind::SubscriptionCount);
+        let wants = |hooks: &Arc<AppHooks>| hooks.wants(EventKind::SubscriptionCount);
         is_counted(app, channel) && app.settings().hooks.as_ref().is_some_and(wants)
     }
 
@@ -355,7 +353,7 @@ impl Node {
     }
 
     fn is_occupancy_told(&self, app: &App, channel: &str) -> bool {
-        let wants = |hooks: &Arc<crate::webhooks::AppHooks>| hooks.wants(EventKind::ChannelOccupied);
+        let wants = |hooks: &Arc<AppHooks>| hooks.wants(EventKind::ChannelOccupied);
         channel::kind(channel) != Kind::User && app.settings().hooks.as_ref().is_some_and(wants)
     }
 

@@ -1,11 +1,13 @@
 //! What webhooks are told of the fleet: once, whoever dies, leaves or is cut off before it has told it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use rustix::process::Signal;
 
+use crate::harness::client::Client;
 use crate::harness::fleet::{Member, Node};
 use crate::harness::receiver::Receiver;
 use crate::harness::redis::{Proxy, Redis};
@@ -132,6 +134,61 @@ fn the_last_of_a_fleet_tells_what_waits_before_it_ends() {
     for keys in [FACTS, "fanfare:lease:*"] {
         assert_eq!(redis.ask(&format!("KEYS {keys}")).as_deref(), Some("*0\r\n"));
     }
+}
+
+#[test]
+fn all_of_a_fleet_that_are_told_to_end_at_once_leave_nothing_untold() {
+    let ((_directory, redis), receiver) = (redis(), Receiver::start());
+    let mut nodes = [0, 1, 2].map(|_| node(&redis.url(), &receiver, NEVER_MS));
+    nodes.iter().for_each(|node| node.knows_of(3));
+    let members = [0, 1, 2].map(|at| Member::join(&nodes[at].server, CHANNEL, &at.to_string()));
+    assert_eq!(told(&receiver, 1 + members.len()).len(), 4);
+    nodes.iter().for_each(|node| node.server.signal(Signal::TERM));
+    let gone = ["channel_vacated presence-room -", "member_removed presence-room 0"];
+    let gone = gone.map(str::to_owned).into_iter();
+    let gone: Vec<String> = gone.chain([1, 2].map(|n| format!("member_removed presence-room {n}"))).collect();
+    assert_eq!(told(&receiver, gone.len()), gone);
+    assert!(nodes.iter_mut().all(|node| node.server.wait().success()));
+    assert!(receiver.rest().is_empty());
+    for keys in [FACTS, "fanfare:lease:*"] {
+        assert_eq!(redis.ask(&format!("KEYS {keys}")).as_deref(), Some("*0\r\n"));
+    }
+}
+
+#[test]
+fn the_last_number_of_subscribers_is_right_though_all_leave_at_once_from_several_nodes() {
+    let ((_directory, redis), receiver) = (redis(), Receiver::start());
+    let nodes = [0, 1, 2].map(|_| {
+        Node::start(&redis.url(), |configuration| {
+            configuration["apps"][0]["subscription_count"] = true.into();
+            configuration["apps"][0]["webhooks"] =
+                json!([{"url": receiver.url("/"), "events": ["subscription_count"]}]);
+        })
+    });
+    const CHANNELS: usize = 10;
+    let mut clients: Vec<Client> = nodes.iter().map(|node| Client::connect(&node.server)).collect();
+    for client in &mut clients {
+        for channel in 0..CHANNELS {
+            client.send(json!({"event": "pusher:subscribe", "data": {"channel": format!("c{channel}")}}));
+        }
+    }
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    let mut all_are = |count: u64| {
+        while last.len() < CHANNELS || last.values().any(|last| *last != count) {
+            for event in receiver.hook().events() {
+                let count = event["subscription_count"].as_u64().unwrap();
+                last.insert(event["channel"].as_str().unwrap().to_owned(), count);
+            }
+        }
+    };
+    all_are(3);
+    drop(clients);
+    all_are(0);
+    // What comes after it is told after everything before it.
+    let mut one = Client::connect(&nodes[0].server);
+    one.subscribe("last");
+    let told = receiver.events_until(|event| event["channel"] == "last");
+    assert!(told.iter().all(|told| told["channel"] == "last" || told["subscription_count"] == 0), "{told:?}");
 }
 
 #[test]

@@ -18,11 +18,13 @@ use crate::fleet::LeaseId;
 use crate::fleet::lease::renewal;
 use crate::fleet::ledger::Again;
 use crate::fleet::store::{Effect, FleetTurn, Key, Pending, Settled, Store, user_of};
+use crate::webhooks::AppHooks;
 
 /// What waits to be told: a removal, or while all regroup whatever it is.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    queue: VecDeque<(Instant, Pending)>,
+    /// With those who are told when the app is gone meanwhile, or tells nobody any more.
+    queue: VecDeque<(Instant, Pending, Arc<AppHooks>)>,
     /// How many are about each channel, the told ones among them.
     about: HashMap<Key, usize>,
     /// Told, and still among the facts.
@@ -36,9 +38,9 @@ pub(super) struct Waiting {
 const COUNT_AFTER: Duration = Duration::from_millis(500);
 
 impl Waiting {
-    fn push(&mut self, due: Instant, pending: Pending) {
+    fn push(&mut self, due: Instant, pending: Pending, hooks: Arc<AppHooks>) {
         *self.about.entry(pending.key.clone()).or_default() += 1;
-        self.queue.push_back((due, pending));
+        self.queue.push_back((due, pending, hooks));
     }
 
     fn count(&mut self, due: Instant, key: &Key) {
@@ -50,14 +52,14 @@ impl Waiting {
     /// When the next one is due.
     pub(super) fn next_is_due(&self) -> Option<Instant> {
         let (queue, counts) =
-            (self.queue.front().map(|(due, _)| *due), self.counts.front().map(|(due, _)| *due));
+            (self.queue.front().map(|(due, ..)| *due), self.counts.front().map(|(due, _)| *due));
         queue.into_iter().chain(counts).min()
     }
 
     /// All are due now.
     pub(super) fn is_due_now(&mut self) {
         let now = Instant::now();
-        self.queue.iter_mut().for_each(|(due, _)| *due = now);
+        self.queue.iter_mut().for_each(|(due, ..)| *due = now);
     }
 
     /// Whether anything about a channel waits, or is still among its facts.
@@ -96,9 +98,10 @@ impl Conduct<'_> {
             self.waiting.count(now + COUNT_AFTER, key);
         }
         let settled = now + Duration::from_millis(self.node.limits.webhook_settle_ms as u64);
+        let Some(hooks) = app.settings().hooks.clone() else { return waits };
         for (turn, waits_to_be_told) in effect.turns {
             if !waits_to_be_told {
-                self.node.tell_webhooks_of_fleet(&app, &key.channel, &turn);
+                self.node.tell_webhooks_of_fleet(&hooks, &key.channel, &turn);
                 continue;
             }
             // Who comes waits for what waited before, and not for an opposite.
@@ -108,7 +111,8 @@ impl Conduct<'_> {
                 FleetTurn::Occupied => waits.occupied = true,
                 FleetTurn::Removed(_) | FleetTurn::Vacated => due = settled,
             }
-            self.waiting.push(due, Pending { key: key.clone(), turn, token: token.to_owned() });
+            let pending = Pending { key: key.clone(), turn, token: token.to_owned() };
+            self.waiting.push(due, pending, Arc::clone(&hooks));
         }
         waits
     }
@@ -152,8 +156,8 @@ impl Conduct<'_> {
     ) -> RedisResult<()> {
         let now = Instant::now();
         loop {
-            let due = self.waiting.queue.iter().take_while(|(due, _)| *due <= now).take(LOADS_MAX);
-            let due: Vec<&Pending> = due.map(|(_, pending)| pending).collect();
+            let due = self.waiting.queue.iter().take_while(|(due, ..)| *due <= now).take(LOADS_MAX);
+            let due: Vec<&Pending> = due.map(|(_, pending, _)| pending).collect();
             if due.is_empty() {
                 return self.tell_counts(store, now).await;
             }
@@ -161,18 +165,19 @@ impl Conduct<'_> {
             for settled in store.settle(&due, &self.holding.epoch).await? {
                 // What is not certain is asked again.
                 let settled = settled?;
-                let Some((_, pending)) = self.waiting.queue.pop_front() else { break };
+                let Some((_, pending, hooks)) = self.waiting.queue.pop_front() else { break };
                 match settled {
                     Settled::NotYet => {
-                        self.waiting.queue.push_back((now + renewal(self.part.span), pending));
+                        let later = now + renewal(self.part.span);
+                        self.waiting.queue.push_back((later, pending, hooks));
                         continue;
                     }
                     Settled::Yes => {
-                        self.conclude(&pending, true);
+                        self.conclude(&pending, Some(&hooks));
                         self.waiting.told.push(pending);
                     }
                     Settled::No => {
-                        self.conclude(&pending, false);
+                        self.conclude(&pending, None);
                         self.waiting.is_done(&pending.key);
                         undone.push(pending.key);
                     }
@@ -186,10 +191,12 @@ impl Conduct<'_> {
         }
     }
 
-    /// It is still so, and this node is who tells it, or it is not.
-    fn conclude(&mut self, Pending { key, turn, .. }: &Pending, is_so: bool) {
-        if is_so && let Some(app) = self.node.apps.by_id(&key.app) {
-            self.node.tell_webhooks_of_fleet(&app, &key.channel, turn);
+    /// It is still so, and this node is who tells it, to these if the app has no others now; or it is not.
+    fn conclude(&mut self, Pending { key, turn, .. }: &Pending, hooks: Option<&Arc<AppHooks>>) {
+        let is_so = hooks.is_some();
+        if let Some(hooks) = hooks {
+            let now = self.node.apps.by_id(&key.app).and_then(|app| app.settings().hooks.clone());
+            self.node.tell_webhooks_of_fleet(now.as_ref().unwrap_or(hooks), &key.channel, turn);
         }
         let mut ledger = self.ledger();
         match turn {
@@ -218,7 +225,7 @@ impl Conduct<'_> {
     pub(super) fn grieve(&mut self) {
         let waited = std::mem::take(&mut self.waiting);
         let mut ledger = self.ledger();
-        for (_, Pending { key, turn, .. }) in waited.queue {
+        for (_, Pending { key, turn, .. }, _) in waited.queue {
             match turn {
                 FleetTurn::Removed(user_id) => ledger.is_to_be_gone(&key, Some(&user_id)),
                 FleetTurn::Vacated => ledger.is_to_be_gone(&key, None),
