@@ -11,7 +11,7 @@ use crate::harness::client::Client;
 use crate::harness::fleet::{Member, Node};
 use crate::harness::receiver::Receiver;
 use crate::harness::redis::{Proxy, Redis};
-use crate::harness::{Server, directory, wait_until};
+use crate::harness::{Server, configuration, directory, wait_until};
 
 const CHANNEL: &str = "presence-room";
 const FACTS: &str = "fanfare:{app:presence-room}:facts";
@@ -189,6 +189,35 @@ fn the_last_number_of_subscribers_is_right_though_all_leave_at_once_from_several
     one.subscribe("last");
     let told = receiver.events_until(|event| event["channel"] == "last");
     assert!(told.iter().all(|told| told["channel"] == "last" || told["subscription_count"] == 0), "{told:?}");
+}
+
+#[test]
+fn what_waits_goes_out_though_its_app_is_gone_or_tells_nobody_any_more() {
+    let changes: [fn(&mut Value); 2] = [
+        |apps| drop(apps[0].as_object_mut().unwrap().remove("webhooks")),
+        |apps| drop(apps.as_array_mut().unwrap().remove(0)),
+    ];
+    for change in changes {
+        let ((_redis, redis), receiver, directory) = (redis(), Receiver::start(), directory());
+        let mut settings = configuration(directory.path());
+        settings["redis"] = json!({"url": redis.url()});
+        settings["limits"] = json!({"lease_ms": 1_500, "webhook_settle_ms": 2_000});
+        settings["apps"][0]["webhooks"] = json!([{"url": receiver.url("/")}]);
+        let file = directory.path().join("fanfare.json");
+        std::fs::write(&file, settings.to_string()).unwrap();
+        let server = Server::start_from(&file);
+        server.logged("this node has its place in the fleet");
+        let mut member = Member::join(&server, CHANNEL, "1");
+        assert_eq!(told(&receiver, 2), COME);
+        member.leave(CHANNEL);
+        wait_until("its removal waits", || waits(&redis));
+        change(&mut settings["apps"]);
+        std::fs::write(&file, settings.to_string()).unwrap();
+        server.signal(Signal::HUP);
+        server.logged("is read again and taken");
+        assert_eq!(told(&receiver, 2), GONE);
+        wait_until("no facts are left", || redis.ask(&format!("EXISTS {FACTS}")).unwrap() == ":0\r\n");
+    }
 }
 
 #[test]
