@@ -7,9 +7,10 @@ mod harness;
 use std::sync::{Arc, Mutex, Weak};
 
 use fanfare_server::broker::memory::Exchange;
-use fanfare_server::broker::redis::{Ending, RedisBroker};
+use fanfare_server::broker::redis::RedisBroker;
 use fanfare_server::broker::{Broker, Heard, Listener, NodeId, Readiness, Standing, Topic, frame};
 use fanfare_server::config::Configuration;
+use fanfare_server::ending::Ending;
 use fanfare_server::limits::Limits;
 use fanfare_server::metrics::Metrics;
 use fanfare_server::node::Flushed;
