@@ -107,7 +107,7 @@ fn over(redis: &Redis) -> [Node; 3] {
             "listen": "127.0.0.1:0", "socket": "/s", "redis": {"url": redis.url()},
             "apps": [{"id": "app", "key": "k", "secret": "s"}],
         });
-        let configuration = Configuration::parse(&configuration.to_string(), 1).unwrap();
+        let configuration = Configuration::parse(configuration.to_string(), 1).unwrap();
         let notes = Arc::<Notes>::default();
         let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&notes) as Arc<dyn Listener>));
         let metrics: Arc<Metrics> = Arc::default();
