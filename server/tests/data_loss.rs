@@ -54,22 +54,18 @@ fn a_redis_that_refuses_what_is_kept_there_is_named_and_so_is_why() {
     let directory = directory();
     let redis = Redis::start("redis-server", directory.path(), &[]);
     // Everything but one command that is needed as soon as there is something to be kept.
-    let user = |rights: &str| {
-        let all = "on >secret resetkeys ~* resetchannels &* -@all +@all";
-        assert_eq!(redis.ask(&format!("ACL SETUSER fanfare {all} {rights}")).as_deref(), Some("+OK\r\n"));
-    };
-    user("-sadd");
+    redis.allow("-sadd");
     let node = &start(&format!("redis://fanfare:secret@127.0.0.1:{}", redis.port), |_| ());
     is_ready(node);
     let mut one = join(&node.server, CHANNEL, "1");
     is_degraded(node, "NOPERM");
     one.settle();
-    user("");
+    redis.allow("");
     is_ready(node);
     // All of them, from now on.
-    user("-evalsha");
+    redis.allow("-evalsha");
     is_degraded(node, "NOPERM");
-    user("");
+    redis.allow("");
     is_ready(node);
 }
 

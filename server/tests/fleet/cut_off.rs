@@ -112,16 +112,11 @@ fn a_node_that_leaves_in_good_order_is_missing_nowhere() {
 fn where_redis_refuses_the_facts_those_that_are_heard_answer_and_it_is_said_that_others_may_be_missing() {
     let directory = directory();
     let redis = Redis::start("redis-server", directory.path(), &[]);
-    let user = |rights: &str| {
-        let all = "on >secret resetkeys ~* resetchannels &* -@all +@all";
-        assert_eq!(redis.ask(&format!("ACL SETUSER fanfare {all} {rights}")).as_deref(), Some("+OK\r\n"));
-    };
-    user("-evalsha");
+    redis.allow("-evalsha");
     let url = format!("redis://fanfare:secret@127.0.0.1:{}", redis.port);
     let nodes: Vec<Node> = (0..2)
         .map(|_| {
             Node::launch(&json!({"url": url}), |configuration| {
-                // A node that comes back counts twice for a moment.
                 configuration["limits"]["fleet_answer_timeout_ms"] = 1_000.into();
             })
         })
@@ -137,16 +132,16 @@ fn where_redis_refuses_the_facts_those_that_are_heard_answer_and_it_is_said_that
         refused(node);
         assert_eq!(connections(&node.server), json!({"connections": 1, "nodes_missing": 1}));
     }
-    user("");
+    redis.allow("");
     let whole = json!({"connections": 2});
     nodes.iter().for_each(|node| node.knows_of(2));
     nodes.iter().for_each(|node| is_honest_until_whole(&node.server, &whole));
-    user("-evalsha");
+    redis.allow("-evalsha");
     for node in &nodes {
         refused(node);
         assert_eq!(connections(&node.server), json!({"connections": 2, "nodes_missing": 1}));
     }
-    user("");
+    redis.allow("");
     for node in &nodes {
         wait_until("it is ready", || node.server.get("/ready").contains(r#"{"status":"ready"}"#));
         is_honest_until_whole(&node.server, &whole);

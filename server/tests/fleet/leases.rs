@@ -23,8 +23,7 @@ fn through(proxy: &Proxy) -> String {
 #[test]
 fn a_node_whose_facts_are_refused_keeps_its_lease_and_tries_again_ever_more_rarely() {
     let scene = Scene::new(1);
-    let rights = "on >secret resetkeys ~* resetchannels &* -@all +@all -hset";
-    assert_eq!(scene.redis.ask(&format!("ACL SETUSER fanfare {rights}")).as_deref(), Some("+OK\r\n"));
+    scene.redis.allow("-hset");
     let url = format!("redis://fanfare:secret@127.0.0.1:{}", scene.redis.port);
     let refused =
         Node::start(&url, |configuration| configuration["limits"]["redis_reconnect_ms"] = 500.into());
@@ -40,7 +39,7 @@ fn a_node_whose_facts_are_refused_keeps_its_lease_and_tries_again_ever_more_rare
     // Nothing is said, so it has no place since then.
     assert_eq!(refused.server.log_lines("has its place in the fleet").len(), 1);
     // It is in its place as soon as it may be.
-    assert_eq!(scene.redis.ask("ACL SETUSER fanfare +hset").as_deref(), Some("+OK\r\n"));
+    scene.redis.allow("");
     let mut other = Member::join(&scene.nodes[0].server, CHANNEL, "2");
     other.sees(&["1", "2"]);
 }

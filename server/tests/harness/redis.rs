@@ -83,6 +83,12 @@ impl Redis {
         self.ask("ZCOUNT fanfare:leases -inf (+inf")?.trim().strip_prefix(':')?.parse().ok()
     }
 
+    /// Lets the user `fanfare`, with the password `secret`, do everything but what `rights` takes away.
+    pub fn allow(&self, rights: &str) {
+        let all = "on >secret resetkeys ~* resetchannels &* -@all +@all";
+        assert_eq!(self.ask(&format!("ACL SETUSER fanfare {all} {rights}")).as_deref(), Some("+OK\r\n"));
+    }
+
     /// Whether it is a replica that has what its primary has.
     fn follows(&self) -> bool {
         self.ask("INFO replication").is_some_and(|info| info.contains("master_link_status:up"))
